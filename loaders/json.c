@@ -1,0 +1,239 @@
+#include "loaders/json.h"
+
+#include <jansson.h>
+#include <string.h>
+
+struct json_document {
+    struct pool *pool;
+    json_t      *root;
+    uint64_t     booked;
+};
+
+/* What a walk over the raw text finds: enough to bound the depth and the memory before the library sees a byte. */
+struct json_census {
+    uint64_t strings, colons, commas, containers;
+    size_t   deepest_at;  /* byte of the bracket that passed JSON_DEPTH_MAX */
+    bool     too_deep;
+};
+
+static size_t string_end(const char *text, size_t length, size_t at)
+{
+    while (at < length && text[at] != '"')
+        at += text[at] == '\\' ? 2 : 1;
+    return at;
+}
+
+static struct json_census json_count(const char *text, size_t length)
+{
+    struct json_census census = {0};
+    int depth = 0;
+    for (size_t at = 0; at < length; at++) {
+        switch (text[at]) {
+        case '"':
+            census.strings++;
+            at = string_end(text, length, at + 1);
+            break;
+        case ':': census.colons++; break;
+        case ',': census.commas++; break;
+        case '{':
+        case '[':
+            census.containers++;
+            if (++depth > JSON_DEPTH_MAX) {
+                census.too_deep = true;
+                census.deepest_at = at;
+                return census;
+            }
+            break;
+        case '}':
+        case ']': depth--; break;
+        default: break;
+        }
+    }
+    return census;
+}
+
+/* An upper bound of what jansson takes from the C library, heap headers included; test_json.c measures that it is one.
+ * A member: its pair (64 bytes and the key) and two buckets of 16 bytes with the old table alive while it grows. An
+ * element: 8 bytes of a table that doubles, with the old one alive. The text's length counts twice: once for the bytes of
+ * all strings, once for the buffer that the longest is collected in (it doubles too, hence the third). */
+static uint64_t json_memory_bound(const struct json_census *census, size_t length)
+{
+    enum { MEMBER = 96 + 48, STRING = 80, NUMBER = 32, CONTAINER = 256, ELEMENT = 24, DOCUMENT = 1024 };
+    uint64_t values = census->commas + census->containers + 1;
+    return DOCUMENT + 3 * (uint64_t)length + census->colons * MEMBER + census->strings * STRING +
+           values * (NUMBER + ELEMENT) + census->containers * CONTAINER;
+}
+
+/* The library quotes the text in its sentences: keep what is printed to plain ASCII. */
+static void make_printable(char *text)
+{
+    for (; *text; text++)
+        if (*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}
+
+static status json_refuse(json_error_t *cause, const char *name, struct error *error)
+{
+    if (json_error_code(cause) == json_error_out_of_memory)
+        return error_set(error, STATUS_MEMORY, "json: %s: the system gave no memory to read it", name);
+    make_printable(cause->text);
+    return error_set(error, STATUS_MODEL, "json: %s: line %d, column %d, byte %d: %s", name, cause->line, cause->column,
+                     cause->position, cause->text);
+}
+
+static status json_load(struct json_document *document, const char *text, size_t length, const char *name,
+                        struct error *error)
+{
+    json_error_t cause;
+    document->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &cause);
+    return document->root ? STATUS_OK : json_refuse(&cause, name, error);
+}
+
+status json_parse(struct pool *pool, const char *text, size_t length, const char *name, struct json_document **document,
+                  struct error *error)
+{
+    *document = NULL;
+    struct json_census census = json_count(text, length);
+    if (census.too_deep)
+        return error_set(error, STATUS_MODEL, "json: %s: byte %zu: nested deeper than %d levels", name, census.deepest_at,
+                         JSON_DEPTH_MAX);
+    void  *block;
+    status code = pool_alloc(pool, MEMORY_LOAD, sizeof(struct json_document), "a JSON document", &block, error);
+    if (code != STATUS_OK)
+        return code;
+    struct json_document *made = block;
+    *made = (struct json_document){.pool = pool, .booked = json_memory_bound(&census, length)};
+    code = pool_charge(pool, MEMORY_LOAD, made->booked, "the values of a JSON document", error);
+    if (code != STATUS_OK) {
+        pool_free(pool, made);
+        return code;
+    }
+    code = json_load(made, text, length, name, error);
+    if (code != STATUS_OK) {
+        json_free(made);
+        return code;
+    }
+    *document = made;
+    return STATUS_OK;
+}
+
+void json_free(struct json_document *document)
+{
+    if (!document)
+        return;
+    json_decref(document->root);
+    pool_discharge(document->pool, MEMORY_LOAD, document->booked);
+    pool_free(document->pool, document);
+}
+
+static const struct json *wrap(const json_t *value)
+{
+    return (const struct json *)value;
+}
+
+static const json_t *unwrap(const struct json *value)
+{
+    return (const json_t *)value;
+}
+
+const struct json *json_root(const struct json_document *document)
+{
+    return wrap(document->root);
+}
+
+enum json_kind json_kind(const struct json *value)
+{
+    if (!value)
+        return JSON_KIND_ABSENT;
+    switch (json_typeof(unwrap(value))) {
+    case JSON_OBJECT: return JSON_KIND_OBJECT;
+    case JSON_ARRAY: return JSON_KIND_ARRAY;
+    case JSON_STRING: return JSON_KIND_STRING;
+    case JSON_INTEGER: return JSON_KIND_INTEGER;
+    case JSON_REAL: return JSON_KIND_REAL;
+    case JSON_TRUE:
+    case JSON_FALSE: return JSON_KIND_BOOLEAN;
+    case JSON_NULL: return JSON_KIND_NULL;
+    }
+    return JSON_KIND_ABSENT;
+}
+
+const char *json_kind_name(enum json_kind kind)
+{
+    switch (kind) {
+    case JSON_KIND_ABSENT: return "absent";
+    case JSON_KIND_NULL: return "null";
+    case JSON_KIND_BOOLEAN: return "a boolean";
+    case JSON_KIND_INTEGER: return "an integer";
+    case JSON_KIND_REAL: return "a real number";
+    case JSON_KIND_STRING: return "a string";
+    case JSON_KIND_ARRAY: return "an array";
+    case JSON_KIND_OBJECT: return "an object";
+    }
+    return "unknown";
+}
+
+const struct json *json_member(const struct json *object, const char *key)
+{
+    return wrap(json_object_get(unwrap(object), key));
+}
+
+const char *json_as_string(const struct json *value, size_t *length)
+{
+    if (length)
+        *length = json_string_length(unwrap(value));
+    return json_string_value(unwrap(value));
+}
+
+bool json_as_integer(const struct json *value, int64_t *number)
+{
+    if (json_kind(value) != JSON_KIND_INTEGER)
+        return false;
+    *number = json_integer_value(unwrap(value));
+    return true;
+}
+
+bool json_as_real(const struct json *value, double *number)
+{
+    enum json_kind kind = json_kind(value);
+    if (kind != JSON_KIND_INTEGER && kind != JSON_KIND_REAL)
+        return false;
+    *number = json_number_value(unwrap(value));
+    return true;
+}
+
+bool json_as_boolean(const struct json *value, bool *truth)
+{
+    if (json_kind(value) != JSON_KIND_BOOLEAN)
+        return false;
+    *truth = json_is_true(unwrap(value));
+    return true;
+}
+
+size_t json_array_length(const struct json *array)
+{
+    return json_array_size(unwrap(array));
+}
+
+const struct json *json_array_at(const struct json *array, size_t index)
+{
+    return wrap(json_array_get(unwrap(array), index));
+}
+
+size_t json_object_length(const struct json *object)
+{
+    return json_object_size(unwrap(object));
+}
+
+/* The library's iteration functions take the object without const, and change nothing. */
+bool json_next(const struct json *object, struct json_iterator *member)
+{
+    json_t *walked = (json_t *)(uintptr_t)object;
+    member->position = member->position ? json_object_iter_next(walked, member->position) : json_object_iter(walked);
+    if (!member->position)
+        return false;
+    member->key = json_object_iter_key(member->position);
+    member->key_length = json_object_iter_key_len(member->position);
+    member->value = wrap(json_object_iter_value(member->position));
+    return true;
+}
