@@ -1,5 +1,7 @@
 #include "loaders/json.h"
 
+#include "loaders/file.h"
+
 #include <jansson.h>
 #include <string.h>
 
@@ -115,6 +117,19 @@ status json_parse(struct pool *pool, const char *text, size_t length, const char
     }
     *document = made;
     return STATUS_OK;
+}
+
+status json_read(struct pool *pool, const char *path, struct json_document **document, struct error *error)
+{
+    *document = NULL;
+    char  *text;
+    size_t length;
+    status code = file_read(pool, MEMORY_LOAD, path, JSON_FILE_MAX, &text, &length, error);
+    if (code != STATUS_OK)
+        return code;
+    code = json_parse(pool, text, length, path, document, error);
+    pool_free(pool, text);
+    return code;
 }
 
 void json_free(struct json_document *document)

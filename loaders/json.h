@@ -3,7 +3,7 @@
  * json_parse reads a whole text into a document; values are looked at through const pointers into it, which live until
  * json_free. Accessors never fail loudly: asked of the wrong kind of value, or of null, they return null, 0 or false, so
  * that a caller can walk `json_member(json_member(root, "a"), "b")` and check once at the end. The grammar is strict:
- * UTF-8 only, an object or array at the top, no key twice, no NUL in a key, nothing after the value, integers within
+ * UTF-8 only, an object or array at the top, no key twice, no NUL in a string, nothing after the value, integers within
  * 64 bits, at most JSON_DEPTH_MAX levels. An upper bound of the library's own memory is booked under MEMORY_LOAD for as
  * long as the document lives. A document is never changed, so any number of threads may read it.
  */
@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { JSON_DEPTH_MAX = 128 };
+enum { JSON_DEPTH_MAX = 128, JSON_FILE_MAX = 256 << 20 };
 
 struct json_document;
 struct json;  /* one value of a document */
@@ -37,6 +37,8 @@ enum json_kind {
  * not JSON: the sentence has line, column and byte position. */
 MUST_CHECK status json_parse(struct pool *pool, const char *text, size_t length, const char *name,
                              struct json_document **document, struct error *error);
+/* Reads the file at `path`, of at most JSON_FILE_MAX bytes, and parses it. */
+MUST_CHECK status json_read(struct pool *pool, const char *path, struct json_document **document, struct error *error);
 void json_free(struct json_document *document);  /* null is allowed */
 const struct json *json_root(const struct json_document *document);
 
@@ -46,7 +48,7 @@ const char *json_kind_name(enum json_kind kind);  /* "an object", "a string", ..
 /* Null when the value is absent, not an object, or has no such key. */
 const struct json *json_member(const struct json *object, const char *key);
 
-/* The string, NUL-terminated, or null when the value is not one; `length` (may be null) in bytes: a string may hold NULs. */
+/* The string, NUL-terminated, or null when the value is not one; `length` (may be null) in bytes. */
 const char *json_as_string(const struct json *value, size_t *length);
 bool json_as_integer(const struct json *value, int64_t *number);
 bool json_as_real(const struct json *value, double *number);  /* integers are accepted */
