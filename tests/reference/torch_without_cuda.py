@@ -2,7 +2,8 @@
 
 torch is linked against them, so the loader wants every one of them to exist and to define the symbols that torch names. This
 script reads those names out of torch's own libraries and compiles, beside them, one small stand-in a library in which every
-function answers with error 100 ("no device"). torch then finds no GPU, which is what a reference on the CPU wants.
+function answers with error 100 ("no device"), and those that explain errors with a sentence. torch then finds no GPU, which is
+what a reference on the CPU wants.
 It is run by scripts/venv after an install; it needs gcc and nm, and does nothing where torch already imports.
 
     python torch_without_cuda.py
@@ -16,6 +17,7 @@ import tempfile
 
 SYSTEM_VERSIONS = re.compile(r"^(GLIBC|GLIBCXX|CXXABI|GCC|GOMP|OMP|QUADMATH)_")
 CUDA_NAME = re.compile(r"^(nccl|cuFile|cusparseLt|nvshmem)")  # names without a version that belong to CUDA
+EXPLAINS = re.compile(r"(String|ErrorName|ncclGetLastError)$")  # these answer with a sentence, not with a number
 LIBRARY_OF_VERSION = {"NVSHMEM": "libnvshmem_host.so.3"}
 # Libraries that torch asks for although none of their symbols has a version; the first one takes all such symbols.
 UNVERSIONED = ["libnccl.so.2", "libcufile.so.0", "libcusparseLt.so.0"]
@@ -45,10 +47,16 @@ def by_library(symbols):
     return libraries
 
 
+def body(name):
+    if EXPLAINS.search(name):
+        return f'const char *{name}(void) {{ return "CUDA is not installed"; }}\n'
+    return f"int {name}(void) {{ return 100; }}\n"
+
+
 def compile_stand_in(folder, library, version, names):
     with tempfile.TemporaryDirectory() as scratch:
         source, script = pathlib.Path(scratch, "stand_in.c"), pathlib.Path(scratch, "versions")
-        source.write_text("".join(f"int {name}(void) {{ return 100; }}\n" for name in names) or "extern int none;\n")
+        source.write_text("".join(map(body, names)) or "extern int none;\n")
         command = ["gcc", "-shared", "-fPIC", "-O1", "-w", f"-Wl,-soname,{library}", "-o", str(folder / library), str(source)]
         if version:
             script.write_text(f"{version} {{ global: *; }};\n")
