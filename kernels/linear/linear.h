@@ -1,0 +1,86 @@
+/* linear.h: y = residual + act(x W^T + bias), the product that everything else waits for.
+ *
+ *   x   [rows, k]   f32, bf16 or u8 (quantised row by row, see quantize.h); row stride in bytes
+ *   W   [n, k]      packed once into panels of 16 outputs: [n / 16][k / step][16][step], step = 1 (f32), 2 (bf16), 4 (s8)
+ *   y   [rows, n]   f32 or bf16; with LINEAR_SILU_GATE [rows, n / 2]
+ *
+ * Panels are aligned to 64 bytes; n is padded with zero outputs to a multiple of 16, k must be a multiple of 4. y may alias
+ * residual (same element, same place) and nothing else.
+ *
+ * One order of summation: an output is one chain of fused multiply-adds from k = 0 upward (bf16: the odd element of a pair
+ * first, as the hardware does; products of two bf16 are exact). Integer sums are exact: neighbouring weights keep
+ * |w[2j]| + |w[2j + 1]| <= 128, so that a 16-bit sum of two products with u8 cannot saturate. After the sum, in this order:
+ * dequantisation, outlier columns, bias, activation, residual. Row and panel ranges split the work without touching a bit.
+ */
+#ifndef RECTO_KERNELS_LINEAR_H
+#define RECTO_KERNELS_LINEAR_H
+
+#include "kernels/dtype.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LINEAR_PANEL = 16 };
+
+enum linear_act {
+    LINEAR_NONE,
+    LINEAR_GELU_ERF,
+    LINEAR_GELU_TANH,
+    LINEAR_RELU,
+    LINEAR_SILU,
+    LINEAR_SILU_GATE  /* outputs alternate in blocks of 16: gate, up; y = silu(gate) * up */
+};
+
+struct linear_weight {
+    int          n, k;
+    enum dtype   type;       /* DTYPE_F32, DTYPE_BF16 or DTYPE_I8 */
+    const void  *panels;
+    const float *bias;       /* [n padded] */
+    /* DTYPE_I8 alone: */
+    const float   *scales;   /* [n padded] */
+    const int32_t *sums;     /* [n padded] sum of the column's integers */
+    const float   *smooth;   /* [k] what activations are multiplied by before quantisation */
+    int            outliers; /* inputs computed in f32, zero in the panels; 0 to LINEAR_MAX_OUTLIERS */
+    const int32_t *outlier_columns;  /* [outliers] */
+    const float   *outlier_weights;  /* [outliers][n padded] */
+};
+enum { LINEAR_MAX_OUTLIERS = 16 };
+
+/* What quantisation leaves beside each row of u8: x[r][i] * smooth[i] ~ scale * (q[r][i] - zero). */
+struct quantized_row {
+    float   scale;
+    int32_t zero;
+    float   outlier[LINEAR_MAX_OUTLIERS];  /* the values of the outlier columns as they were */
+};
+
+struct linear_args {
+    const struct linear_weight *weight;
+    const void                 *x;
+    size_t                      x_stride;         /* bytes */
+    const struct quantized_row *x_rows;           /* [rows] for DTYPE_I8, else null */
+    enum linear_act             act;
+    const float                *residual;         /* [rows, n] or null */
+    size_t                      residual_stride;  /* bytes */
+    void                       *y;
+    size_t                      y_stride;         /* bytes */
+    enum dtype                  y_type;           /* DTYPE_F32 or DTYPE_BF16 */
+};
+
+/* Computes rows [row0, row1) of panels [panel0, panel1); gated panels come in pairs. */
+typedef void linear_kernel(const struct linear_args *args, int row0, int row1, int panel0, int panel1);
+
+linear_kernel linear_f32_ref, linear_bf16_ref, linear_u8s8_ref;
+linear_kernel linear_f32_avx2, linear_bf16_avx2, linear_u8s8_avx2;
+linear_kernel linear_f32_avx512, linear_bf16_avx512, linear_u8s8_avx512;
+linear_kernel linear_bf16_avx512bf16, linear_u8s8_avx512vnni;
+linear_kernel linear_f32_neon, linear_bf16_neon, linear_u8s8_neon;
+
+static inline int linear_panels(int n) { return (n + LINEAR_PANEL - 1) / LINEAR_PANEL; }
+static inline int linear_padded(int n) { return linear_panels(n) * LINEAR_PANEL; }
+static inline size_t linear_panel_bytes(enum dtype type, int k) { return (size_t)k * LINEAR_PANEL * (size_t)dtype_bits(type) / 8; }
+static inline size_t linear_weight_bytes(enum dtype type, int n, int k)
+{
+    return (size_t)linear_panels(n) * linear_panel_bytes(type, k);
+}
+
+#endif
