@@ -169,7 +169,7 @@ LANES_INLINE __m256i lanes_dot_u8s8(__m256i sum, __m256i a, __m256i w)
             : "+x"(sum), "=&x"(pairs) : "x"(a), "x"(w), "x"(_mm256_set1_epi16(1)));
     return sum;
 }
-/* four k: x[4] u8, b [16][4] s8 in which no two neighbours exceed 128 together, so that sums of pairs stay in 16 bits */
+/* four k: x[4] u8, b [16][4] s8, such that the sum of two products stays in 16 bits: see linear.h */
 LANES_INLINE w16 dot_u8s8(w16 sum, const void *x, const void *b)
 {
     const __m256i *w = b;

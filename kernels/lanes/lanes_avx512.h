@@ -103,7 +103,7 @@ LANES_INLINE v16 dot_bf16(v16 sum, const void *x, const void *b)
     return v16_fma(v16_bits(_mm512_slli_epi32(a, 16)), v16_bits(_mm512_slli_epi32(w, 16)), sum);
 #endif
 }
-/* four k: x[4] u8, b [16][4] s8 in which no two neighbours exceed 128 together, so that sums of pairs stay in 16 bits */
+/* four k: x[4] u8, b [16][4] s8, such that the sum of two products stays in 16 bits: see linear.h */
 LANES_INLINE w16 dot_u8s8(w16 sum, const void *x, const void *b)
 {
 #if defined(__AVX512VNNI__) && !defined(LANES_SIMDE)

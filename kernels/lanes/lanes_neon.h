@@ -131,7 +131,7 @@ LANES_INLINE v16 dot_bf16(v16 sum, const void *x, const void *b)
     }
     return sum;
 }
-/* four k: x[4] u8, b [16][4] s8 in which no two neighbours exceed 128 together, so that sums of pairs stay in 16 bits */
+/* four k: x[4] u8, b [16][4] s8, such that the sum of two products stays in 16 bits: see linear.h */
 LANES_INLINE w16 dot_u8s8(w16 sum, const void *x, const void *b)
 {
     uint32_t four;
@@ -139,7 +139,7 @@ LANES_INLINE w16 dot_u8s8(w16 sum, const void *x, const void *b)
     int16x8_t a = vreinterpretq_s16_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four))));
     for (int i = 0; i < 4; i++) {
         int8x16_t w    = vld1q_s8((const int8_t *)b + 16 * i);
-        int16x8_t low  = vmulq_s16(a, vmovl_s8(vget_low_s8(w)));   /* at most 255 * 127: fits */
+        int16x8_t low  = vmulq_s16(a, vmovl_s8(vget_low_s8(w)));   /* at most 204 * 127: fits */
         int16x8_t high = vmulq_s16(a, vmovl_s8(vget_high_s8(w)));
         sum.q[i]       = vaddq_s32(sum.q[i], vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
     }

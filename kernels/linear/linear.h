@@ -8,9 +8,10 @@
  * residual (same element, same place) and nothing else.
  *
  * One order of summation: an output is one chain of fused multiply-adds from k = 0 upward (bf16: the odd element of a pair
- * first, as the hardware does; products of two bf16 are exact). Integer sums are exact: neighbouring weights keep
- * |w[2j]| + |w[2j + 1]| <= 128, so that a 16-bit sum of two products with u8 cannot saturate. After the sum, in this order:
- * dequantisation, outlier columns, bias, activation, residual. Row and panel ranges split the work without touching a bit.
+ * first, as the hardware does; products of two bf16 are exact). Integer sums are exact: activations are at most
+ * LINEAR_U8_MAX and neighbouring weights keep |w[2j]| + |w[2j + 1]| <= LINEAR_PAIR_MAX, so that a 16-bit sum of two products
+ * cannot saturate. After the sum, in this order: dequantisation, outlier columns, bias, activation, residual. Row and panel
+ * ranges split the work without touching a bit.
  */
 #ifndef RECTO_KERNELS_LINEAR_H
 #define RECTO_KERNELS_LINEAR_H
@@ -20,7 +21,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LINEAR_PANEL = 16 };
+enum {
+    LINEAR_PANEL        = 16,
+    LINEAR_U8_MAX       = 204,  /* 204 * 160 = 32640 < 2^15; the best split of the 15 bits between the two on real weights */
+    LINEAR_PAIR_MAX     = 160,
+    LINEAR_MAX_OUTLIERS = 16
+};
 
 enum linear_act {
     LINEAR_NONE,
@@ -39,14 +45,12 @@ struct linear_weight {
     /* DTYPE_I8 alone: */
     const float   *scales;   /* [n padded] */
     const int32_t *sums;     /* [n padded] sum of the column's integers */
-    const float   *smooth;   /* [k] what activations are multiplied by before quantisation */
     int            outliers; /* inputs computed in f32, zero in the panels; 0 to LINEAR_MAX_OUTLIERS */
     const int32_t *outlier_columns;  /* [outliers] */
     const float   *outlier_weights;  /* [outliers][n padded] */
 };
-enum { LINEAR_MAX_OUTLIERS = 16 };
 
-/* What quantisation leaves beside each row of u8: x[r][i] * smooth[i] ~ scale * (q[r][i] - zero). */
+/* What quantisation leaves beside each row of u8: x[r][i] ~ scale * (q[r][i] - zero). */
 struct quantized_row {
     float   scale;
     int32_t zero;
