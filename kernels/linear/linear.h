@@ -45,6 +45,7 @@ struct linear_weight {
     /* DTYPE_I8 alone: */
     const float   *scales;   /* [n padded] */
     const int32_t *sums;     /* [n padded] sum of the column's integers */
+    const float   *keep;     /* [k] 1, or 0 for outlier columns: those stay out of a row's range and get code `zero` */
     int            outliers; /* inputs computed in f32, zero in the panels; 0 to LINEAR_MAX_OUTLIERS */
     const int32_t *outlier_columns;  /* [outliers] */
     const float   *outlier_weights;  /* [outliers][n padded] */

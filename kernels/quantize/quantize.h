@@ -1,6 +1,6 @@
 /* quantize.h: what the linear kernels read: rows of u8 with a scale each, or bf16.
  *
- * quantize_rows: y[r][i] = the code of t = x[r][i] * smooth[i], where for each row
+ * quantize_rows: y[r][i] = the code of t = x[r][i] * keep[i], where for each row
  *
  *   low   = min(0, smallest t)        high = max(0, greatest t)
  *   scale = (high - low) / 255        inverse = 255 / (high - low), an exact division
@@ -8,7 +8,7 @@
  *   code  = fma(t, inverse, zero), kept in 0 .. 255, rounded to even;  t ~ scale * (code - zero)
  *
  * A row whose range is below QUANTIZE_LEAST_RANGE is all zero: scale 1, zero 0, codes 0. The outlier columns of the weight go
- * to rows[r].outlier[] as they are in x; smooth MUST be 0 for them, which keeps them out of the range and gives them the
+ * to rows[r].outlier[] as they are in x; keep MUST be 0 for them, which keeps them out of the range and gives them the
  * code `zero`. A NaN takes no part in the range and has the code 0; an infinity makes its row meaningless, but harmless.
  *
  *   x [rows, width] f32, width = weight->k;  y [rows, width] u8;  rows [rows];  they overlap nothing
@@ -25,7 +25,7 @@
 struct quantize_args {
     const float                *x;
     size_t                      x_stride;  /* bytes */
-    const struct linear_weight *weight;    /* smooth and outlier_columns are read */
+    const struct linear_weight *weight;    /* keep and outlier_columns are read */
     uint8_t                    *y;
     size_t                      y_stride;  /* bytes */
     struct quantized_row       *rows;

@@ -36,14 +36,15 @@ def single_word_probe():
 def combining_class_probe():
     """The package tells its combining classes only by the order in which it puts two marks."""
     decompose = normalizers.NFD().normalize_str
-    marks = {}
-    for c in CODE_POINTS[:0x3100]:
-        if unicodedata.combining(chr(c)) and decompose(chr(c)) == chr(c):
-            marks.setdefault(unicodedata.combining(chr(c)), chr(c))
     swaps = lambda pair: decompose(pair) != pair
+    is_mark = lambda c: swaps(c + "\u0334") or swaps("\u0345" + c)  # the lowest class and the highest
+    marks = {}
+    for c in map(chr, CODE_POINTS):
+        if unicodedata.combining(c) and decompose(c) == c and is_mark(c):
+            marks.setdefault(unicodedata.combining(c), c)
 
     def probe(c):
-        if not swaps(c + "\u0334") and not swaps("\u0345" + c):
+        if not is_mark(c):
             return 0
         return next(k for k, mark in marks.items() if not swaps(mark + c) and not swaps(c + mark))
     return probe
