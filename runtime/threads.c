@@ -1,12 +1,10 @@
 #include "runtime/threads.h"
 
-#include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* About fifty microseconds of waiting on the processor: longer than the gap between two operations, shorter than a tick. */
@@ -16,8 +14,8 @@ struct helper {
     struct threads  *threads;
     pthread_t        thread;
     bool             busy;    /* claimed by a caller; under the lock */
-    _Atomic uint32_t calls;   /* how often it was called */
-    _Atomic uint32_t answers; /* how often it has finished */
+    struct gate      calls;   /* how often it was called */
+    struct gate      answers; /* how often it has finished */
     threads_work    *work;
     void            *user;
     int              worker;
@@ -40,36 +38,45 @@ static inline void relax(void)
 #endif
 }
 
-void threads_await(_Atomic uint32_t *word, uint32_t value)
+static int reached(struct gate *gate, uint32_t value)
+{
+    return (int32_t)(atomic_load_explicit(&gate->value, memory_order_acquire) - value) >= 0;
+}
+
+void gate_await(struct gate *gate, uint32_t value)
 {
     for (int i = 0; i < SPINS; i++) {
-        if ((int32_t)(atomic_load_explicit(word, memory_order_acquire) - value) >= 0)
+        if (reached(gate, value))
             return;
         relax();
     }
+    atomic_fetch_add(&gate->sleepers, 1);
     for (;;) {
-        uint32_t now = atomic_load_explicit(word, memory_order_acquire);
+        uint32_t now = atomic_load(&gate->value);
         if ((int32_t)(now - value) >= 0)
-            return;
-        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
+            break;
+        syscall(SYS_futex, &gate->value, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
     }
+    atomic_fetch_sub(&gate->sleepers, 1);
 }
 
-void threads_advance(_Atomic uint32_t *word, uint32_t amount)
+/* Either the sleeper sees the new value before it sleeps, or we see the sleeper: both are sequentially consistent. */
+void gate_advance(struct gate *gate)
 {
-    atomic_fetch_add_explicit(word, amount, memory_order_release);
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+    atomic_fetch_add(&gate->value, 1);
+    if (atomic_load(&gate->sleepers))
+        syscall(SYS_futex, &gate->value, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
 static void *helper_main(void *argument)
 {
     struct helper *helper = argument;
     for (uint32_t call = 1;; call++) {
-        threads_await(&helper->calls, call);
+        gate_await(&helper->calls, call);
         if (atomic_load(&helper->threads->closing))
             return NULL;
         helper->work(helper->user, helper->worker);
-        threads_advance(&helper->answers, 1);
+        gate_advance(&helper->answers);
     }
 }
 
@@ -103,7 +110,7 @@ void threads_close(struct threads *threads)
         return;
     atomic_store(&threads->closing, true);
     for (int i = 0; i < threads->count; i++) {
-        threads_advance(&threads->helpers[i].calls, 1);
+        gate_advance(&threads->helpers[i].calls);
         pthread_join(threads->helpers[i].thread, NULL);
     }
     pthread_mutex_destroy(&threads->lock);
@@ -128,11 +135,11 @@ int threads_run(struct threads *threads, int wanted, threads_work *work, void *u
         team[i]->work   = work;
         team[i]->user   = user;
         team[i]->worker = i + 1;
-        threads_advance(&team[i]->calls, 1);
+        gate_advance(&team[i]->calls);
     }
     work(user, 0);
     for (int i = 0; i < size; i++)
-        threads_await(&team[i]->answers, atomic_load(&team[i]->calls));
+        gate_await(&team[i]->answers, atomic_load(&team[i]->calls.value));
     pthread_mutex_lock(&threads->lock);
     for (int i = 0; i < size; i++)
         team[i]->busy = false;

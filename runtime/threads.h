@@ -23,9 +23,12 @@ void threads_close(struct threads *threads);  /* null is allowed; no team may be
 typedef void threads_work(void *user, int worker);
 int threads_run(struct threads *threads, int wanted, threads_work *work, void *user);
 
-/* Waits until *word is at least `value`: a short spin, then the kernel (futex). Pair with threads_advance. */
-void threads_await(_Atomic uint32_t *word, uint32_t value);
-/* Adds to *word and wakes who waits for it. */
-void threads_advance(_Atomic uint32_t *word, uint32_t amount);
+/* A counter to wait on: a short spin on the processor, then sleep in the kernel. Zero-initialised. */
+struct gate {
+    _Atomic uint32_t value;
+    _Atomic uint32_t sleepers;
+};
+void gate_await(struct gate *gate, uint32_t value);  /* returns when the counter has reached `value` (modulo 2^32) */
+void gate_advance(struct gate *gate);                /* adds one and wakes who sleeps */
 
 #endif

@@ -1,0 +1,71 @@
+/* device.h: what computes. One struct: memory, and a slot for each op.
+ *
+ * A run walks the nodes of a plan in order. A node is done in one or two phases (a row must be whole before it can be
+ * normalised), each phase in independent parts that any worker may take in any order; how many parts there are changes
+ * nothing but speed. The slots of the CPU are filled from the scalar references first and overridden by the kernels of the
+ * instruction set found.
+ */
+#ifndef RECTO_RUNTIME_DEVICE_H
+#define RECTO_RUNTIME_DEVICE_H
+
+#include "runtime/machine.h"
+#include "runtime/plan.h"
+#include "runtime/threads.h"
+#include "runtime/vmem.h"
+
+struct device;
+
+/* One run of a plan: where its arena lies and how much of it is alive. */
+struct run {
+    const struct plan *plan;
+    char              *arena;
+    struct live        live;
+};
+
+/* How a node is to be divided among `workers`. */
+struct division {
+    int phases;    /* 1 or 2 */
+    int parts[2];
+};
+
+typedef struct division device_divide(const struct device *device, const struct run *run, const struct plan_node *node,
+                                      int workers);
+typedef void            device_op(const struct device *device, const struct run *run, const struct plan_node *node, int phase,
+                                  int part, int parts, int worker);
+
+struct device {
+    const char        *name;     /* "cpu" */
+    const char        *variant;  /* the kernels in use, such as "avx512bf16" */
+    const struct vmem *memory;
+    const void        *backend;  /* the device's own */
+    device_divide     *divide;
+    device_op         *ops[OPS];
+};
+
+/* The CPU with the best kernels that the machine has, or those named ("ref", "avx2", ...). */
+MUST_CHECK status device_cpu(struct device *device, const struct machine *machine, const char *variant, struct error *error);
+
+/* Whether the precision runs at the hardware's own rate, so that `auto` should choose it. */
+bool device_has_fast_bf16(const struct device *device);
+
+static inline void *run_buffer(const struct run *run, int buffer)
+{
+    return buffer == NO_BUFFER ? NULL : run->arena + plan_buffer(run->plan, buffer)->offset;
+}
+static inline size_t run_stride(const struct run *run, int buffer)
+{
+    return buffer == NO_BUFFER ? 0 : plan_buffer(run->plan, buffer)->stride;
+}
+
+/* Seconds by node, summed over runs; for profiles. */
+struct run_times {
+    double *seconds;  /* [plan_nodes] */
+};
+
+/* Computes: the inputs are in the arena, the result will be. `control` is scratch of run_control_bytes for teams of more
+ * than one; it may be null for one worker. Workers beside the caller are claimed from `threads`. */
+void   run_plan(const struct device *device, const struct run *run, struct threads *threads, int workers, void *control,
+                struct run_times *times);
+size_t run_control_bytes(const struct plan *plan);
+
+#endif
