@@ -102,6 +102,7 @@ if fetch "$work/short"; then die "a member longer than stated was accepted"; fi
 grep -q 'longer than the 5 bytes' "$work/err" || die "the refusal does not say that the member is too long"
 pass
 
+rm -rf "$work/models"
 awk -F '\t' -v OFS='\t' '{ $5 = "900000000000000" } 1' "$work/manifest" > "$work/huge"
 code=0
 fetch "$work/huge" || code=$?
