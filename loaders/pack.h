@@ -52,6 +52,9 @@ const struct pack_blob *pack_at(const struct pack *pack, size_t index);  /* in t
 const struct pack_blob *pack_find(const struct pack *pack, const char *name);  /* null: no such blob */
 uint64_t pack_bytes(const struct pack *pack);  /* of the whole file: what is booked */
 
+/* Where a process has a file size limit (RLIMIT_FSIZE), the system stops it with SIGXFSZ unless that signal is ignored:
+ * the host program's choice. Everything else that can go wrong is a status. */
+
 /* A new pack that will replace what is at `path`, whose folder must exist; `path` null: a pack in memory, booked as it
  * grows. Fails early where the folder cannot be written (STATUS_IO). */
 MUST_CHECK status pack_writer_open(struct pool *pool, const char *path, const struct pack_identity *identity,

@@ -118,11 +118,6 @@ static int by_shard_and_tensor(const void *left, const void *right)
     return order != 0 ? order : strcmp(a->tensor, b->tensor);
 }
 
-static int by_name(const void *left, const void *right)
-{
-    return strcmp(((const struct tensor_view *)left)->name, ((const struct tensor_view *)right)->name);
-}
-
 /* No absolute path and no step upwards, so that an index cannot name a file outside its folder. */
 static int stays_inside(const char *path)
 {
@@ -201,8 +196,8 @@ static status merge_shards(const struct index *index, struct safetensors *model,
                              index->path, placement->tensor, placement->shard);
         model->merged[i] = *view;
     }
-    sort_in_place(model->merged, index->count, sizeof *model->merged, by_name);
     model->table = (struct safetensors_table){.tensors = model->merged, .count = index->count};
+    safetensors_table_sort(&model->table);
     return STATUS_OK;
 }
 

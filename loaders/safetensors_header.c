@@ -199,6 +199,11 @@ static int by_name(const void *left, const void *right)
     return strcmp(((const struct tensor_view *)left)->name, ((const struct tensor_view *)right)->name);
 }
 
+void safetensors_table_sort(struct safetensors_table *table)
+{
+    sort_in_place(table->tensors, table->count, sizeof *table->tensors, by_name);
+}
+
 /* Sorted by offset, each tensor begins where the one before it ended and the last ends with the file. */
 static status check_cover(struct safetensors_table *table, uint64_t data_begin, uint64_t file_bytes, struct place *place)
 {
@@ -275,7 +280,7 @@ static status read_document(struct pool *pool, const struct json *root, uint64_t
         *table = (struct safetensors_table){0};
         return code;
     }
-    sort_in_place(table->tensors, table->count, sizeof *table->tensors, by_name);
+    safetensors_table_sort(table);
     return STATUS_OK;
 }
 

@@ -44,6 +44,8 @@ MUST_CHECK status safetensors_header_length(const unsigned char prefix[SAFETENSO
 MUST_CHECK status safetensors_header_read(struct pool *pool, const char *header, size_t length, uint64_t file_bytes,
                                           const char *file, struct safetensors_table *table, struct error *error);
 
+void safetensors_table_sort(struct safetensors_table *table);  /* by name, as finding needs it */
+/* Null: no such tensor. */
 const struct tensor_view *safetensors_table_find(const struct safetensors_table *table, const char *name);
 
 /* Names come from the file: keeps line breaks and other control characters out of a sentence. */
