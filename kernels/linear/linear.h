@@ -34,6 +34,7 @@ enum linear_act {
     LINEAR_GELU_TANH,
     LINEAR_RELU,
     LINEAR_SILU,
+    LINEAR_TANH,
     LINEAR_SILU_GATE  /* outputs alternate in blocks of 16: gate, up; y = silu(gate) * up */
 };
 

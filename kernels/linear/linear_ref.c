@@ -12,6 +12,7 @@ static float activate(enum linear_act act, float v)
     case LINEAR_GELU_TANH: return math_gelu_tanh(v);
     case LINEAR_RELU: return math_relu(v);
     case LINEAR_SILU: return math_silu(v);
+    case LINEAR_TANH: return math_tanh(v);
     case LINEAR_SILU_GATE:  /* both halves are needed: see store */
     case LINEAR_NONE: break;
     }

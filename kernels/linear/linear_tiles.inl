@@ -35,6 +35,7 @@ LANES_INLINE v16 activate(enum linear_act act, v16 v)
     case LINEAR_GELU_TANH: return v16_gelu_tanh(v);
     case LINEAR_RELU: return v16_relu(v);
     case LINEAR_SILU: return v16_silu(v);
+    case LINEAR_TANH: return v16_tanh(v);
     case LINEAR_SILU_GATE:  /* needs two panels: finish_gate */
     case LINEAR_NONE: break;
     }
@@ -96,6 +97,7 @@ static __attribute__((noinline)) void finish(const struct tile *t, const struct 
     case LINEAR_GELU_TANH: finish_with(t, sums, rows, vectors, LINEAR_GELU_TANH); break;
     case LINEAR_RELU: finish_with(t, sums, rows, vectors, LINEAR_RELU); break;
     case LINEAR_SILU: finish_with(t, sums, rows, vectors, LINEAR_SILU); break;
+    case LINEAR_TANH: finish_with(t, sums, rows, vectors, LINEAR_TANH); break;
     case LINEAR_SILU_GATE: finish_gate(t, sums, rows); break;
     }
 }
