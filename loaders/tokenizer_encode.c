@@ -374,7 +374,7 @@ status tokenizer_encode(const struct tokenizer *tokenizer, const struct tokenize
                         struct token_buffer *buffer, struct error *error)
 {
     const size_t specials = tokenizer_special_count(tokenizer);
-    const uint8_t *text = (const uint8_t *)request->text;
+    const uint8_t *text = (const uint8_t *)(request->length ? request->text : "");
     struct tokenizer_encoding encoding = {
         .tokenizer = tokenizer, .buffer = buffer, .error = error, .text = text,
         .keep = request->limit ? request->limit - specials : SIZE_MAX, .with_offsets = request->with_offsets};

@@ -1,5 +1,6 @@
 #include "loaders/fields.h"
 #include "loaders/tokenizer_internal.h"
+#include "loaders/vocabulary_json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -7,10 +8,11 @@
 /* A tokenizer.json being read into a tokenizer. */
 struct reader {
     struct tokenizer  *tokenizer;
-    const struct json *root;
+    const struct json *root;         /* the file with an empty vocabulary */
     const char        *name;
     struct error      *error;
-    char               section[256];  /* "FILE: model": where a sentence is about */
+    struct vocabulary_json vocab;
+    char               section[256];  /* "FILE: model": what a sentence is about */
 };
 
 static void begin_section(struct reader *reader, struct fields *fields, const char *member, const struct json *object)
@@ -68,44 +70,49 @@ static size_t added_bytes(const struct json *added, size_t *id_count)
     return bytes;
 }
 
-static status measure(struct reader *reader, struct fields *fields, const char *prefix, struct vocabulary_size *size)
+static status measure(struct reader *reader, const char *prefix, struct vocabulary_size *size)
 {
-    const struct json *vocab = json_member(fields->object, "vocab"), *added = json_member(reader->root, "added_tokens");
+    struct vocabulary_json_member member = {.position = NULL};
     const size_t prefix_length = strlen(prefix);
-    struct json_iterator member = {0};
-    int64_t id;
+    bool more;
 
-    if (json_kind(vocab) != JSON_KIND_OBJECT)
-        fields_fail(fields, "vocab is %s, expected an object", json_kind_name(json_kind(vocab)));
-    while (fields->code == STATUS_OK && json_next(vocab, &member)) {
-        if (!json_as_integer(member.value, &id) || id < 0 || id >= VOCABULARY_ID_MAX)
-            fields_fail(fields, "the id of '%.60s' in vocab is not an integer from 0 to %d", member.key,
-                        VOCABULARY_ID_MAX - 1);
-        else if ((size_t)id >= size->id_count)
-            size->id_count = (size_t)id + 1;
+    for (;;) {
+        status result = vocabulary_json_next(&reader->vocab, &member, &more, reader->error);
+        if (result != STATUS_OK || !more)
+            return result;
+        if (member.id >= VOCABULARY_ID_MAX)
+            return error_set(reader->error, STATUS_MODEL, "model: vocab: the id of '%.*s' is %lld, expected one below %d",
+                             (int)(member.key_length < 60 ? member.key_length : 60), member.key, (long long)member.id,
+                             VOCABULARY_ID_MAX);
+        if ((size_t)member.id >= size->id_count)
+            size->id_count = (size_t)member.id + 1;
         size->bytes += member.key_length;
         size->continuing += member.key_length > prefix_length && memcmp(member.key, prefix, prefix_length) == 0;
         size->count++;
     }
-    size->bytes += added_bytes(added, &size->id_count);
-    size->count += json_array_length(added);
-    return fields->code;
 }
 
-static status read_vocabulary(struct reader *reader, struct fields *fields, const char *prefix)
+static status read_vocabulary(struct reader *reader, const char *prefix)
 {
-    struct tokenizer *tokenizer = reader->tokenizer;
-    const struct json *vocab = json_member(fields->object, "vocab");
+    const struct json *added = json_member(reader->root, "added_tokens");
+    struct vocabulary *vocabulary = &reader->tokenizer->vocabulary;
+    struct vocabulary_json_member member = {.position = NULL};
     struct vocabulary_size size = {0};
-    struct json_iterator member = {0};
-    int64_t id = 0;
+    bool more = true;
 
-    status result = measure(reader, fields, prefix, &size);
-    if (result == STATUS_OK)
-        result = vocabulary_open(&tokenizer->vocabulary, tokenizer->pool, size, prefix, reader->error);
-    while (result == STATUS_OK && json_next(vocab, &member)) {
-        json_as_integer(member.value, &id);
-        vocabulary_add(&tokenizer->vocabulary, member.key, member.key_length, (int32_t)id);
+    status result = measure(reader, prefix, &size);
+    if (result != STATUS_OK)
+        return error_prefix(reader->error, "%s", reader->name);
+    size.bytes += added_bytes(added, &size.id_count);
+    size.count += json_array_length(added);
+    result = vocabulary_open(vocabulary, reader->tokenizer->pool, size, prefix, reader->error);
+    while (result == STATUS_OK) {
+        result = vocabulary_json_next(&reader->vocab, &member, &more, reader->error);
+        if (result != STATUS_OK || !more)
+            break;
+        if (!vocabulary_add(vocabulary, member.key, member.key_length, (int32_t)member.id))
+            result = error_set(reader->error, STATUS_MODEL, "%s: model: vocab has '%.*s' twice", reader->name,
+                               (int)(member.key_length < 60 ? member.key_length : 60), member.key);
     }
     return result;
 }
@@ -124,7 +131,7 @@ static status read_model(struct reader *reader)
     fields_forbid_others(&fields, known);
     if (fields.code != STATUS_OK)
         return fields.code;
-    status result = read_vocabulary(reader, &fields, prefix);
+    status result = read_vocabulary(reader, prefix);
     if (result != STATUS_OK)
         return result;
     reader->tokenizer->unknown_id = vocabulary_id(&reader->tokenizer->vocabulary, unknown, strlen(unknown));
@@ -192,6 +199,13 @@ static status read_added(struct reader *reader)
     return result;
 }
 
+static bool is_token(const struct reader *reader, int64_t id)
+{
+    size_t length;
+
+    return id >= 0 && id < VOCABULARY_ID_MAX && tokenizer_token(reader->tokenizer, (int32_t)id, &length);
+}
+
 /* The ids that a special token of the template stands for. */
 static void add_special(struct reader *reader, struct fields *fields, const char *token, struct tokenizer_specials *specials)
 {
@@ -202,7 +216,7 @@ static void add_special(struct reader *reader, struct fields *fields, const char
     if (json_array_length(ids) == 0)
         fields_fail(fields, "special_tokens has no ids for '%.60s'", token);
     for (size_t i = 0; i < json_array_length(ids) && fields->code == STATUS_OK; i++) {
-        if (!json_as_integer(json_array_at(ids, i), &id) || id < 0 || id >= reader->tokenizer->vocabulary.id_count)
+        if (!json_as_integer(json_array_at(ids, i), &id) || !is_token(reader, id))
             fields_fail(fields, "special_tokens has an id for '%.60s' that is not in the vocabulary", token);
         else if (specials->count == TOKENIZER_SPECIALS_MAX)
             fields_fail(fields, "single has more than %d special tokens in a row", TOKENIZER_SPECIALS_MAX);
@@ -247,9 +261,8 @@ static void read_bert_pair(struct reader *reader, struct fields *fields, const c
 {
     int64_t id;
 
-    if (!json_as_integer(json_array_at(json_member(fields->object, member), 1), &id) || id < 0 ||
-        id >= reader->tokenizer->vocabulary.id_count)
-        fields_fail(fields, "%s is not a token and its id", member);
+    if (!json_as_integer(json_array_at(json_member(fields->object, member), 1), &id) || !is_token(reader, id))
+        fields_fail(fields, "%s is not a token of the vocabulary and its id", member);
     else
         *specials = (struct tokenizer_specials){{(int32_t)id}, 1};
 }
@@ -314,6 +327,40 @@ static status read_all(struct reader *reader)
     return tokenizer_finish(reader->tokenizer, &settings, reader->error);
 }
 
+/* Parses everything but the vocabulary, in whose place an empty object stands. */
+static status parse_rest(struct reader *reader, struct pool *pool, const char *text, size_t length,
+                         struct json_document **document)
+{
+    const size_t front = (size_t)(reader->vocab.start - text) + 1, back = (size_t)(text + length - reader->vocab.end) + 1;
+    void *block = NULL;
+
+    status result = pool_alloc(pool, MEMORY_LOAD, front + back, reader->name, &block, reader->error);
+    if (result != STATUS_OK)
+        return result;
+    memcpy(block, text, front);
+    memcpy((char *)block + front, reader->vocab.end - 1, back);
+    result = json_parse(pool, block, front + back, reader->name, document, reader->error);
+    pool_free(pool, block);
+    return result;
+}
+
+/* A text that is no JSON, or has no vocabulary, is parsed whole for the sake of the sentence. */
+static status parse(struct reader *reader, struct pool *pool, const char *text, size_t length,
+                    struct json_document **document)
+{
+    if (vocabulary_json_find(text, length, &reader->vocab)) {
+        status result = parse_rest(reader, pool, text, length, document);
+        if (result != STATUS_MODEL)
+            return result;
+    }
+    status result = json_parse(pool, text, length, reader->name, document, reader->error);
+    if (result != STATUS_OK)
+        return result;
+    json_free(*document);
+    *document = NULL;
+    return error_set(reader->error, STATUS_MODEL, "%s: model.vocab is not an object of pieces and ids", reader->name);
+}
+
 status tokenizer_open_json(struct tokenizer **tokenizer, struct pool *pool, const char *text, size_t length,
                            const char *name, struct error *error)
 {
@@ -321,7 +368,7 @@ status tokenizer_open_json(struct tokenizer **tokenizer, struct pool *pool, cons
     struct reader reader = {.name = name, .error = error};
 
     *tokenizer = NULL;
-    status result = json_parse(pool, text, length, name, &document, error);
+    status result = parse(&reader, pool, text, length, &document);
     if (result != STATUS_OK)
         return result;
     reader.root = json_root(document);

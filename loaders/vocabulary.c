@@ -105,13 +105,16 @@ static uint32_t append(struct vocabulary *vocabulary, const char *text, size_t l
     return (uint32_t)start;
 }
 
-void vocabulary_add(struct vocabulary *vocabulary, const char *text, size_t length, int32_t id)
+bool vocabulary_add(struct vocabulary *vocabulary, const char *text, size_t length, int32_t id)
 {
     const uint32_t start = append(vocabulary, text, length), prefix = vocabulary->prefix_length;
+    const uint32_t count = vocabulary->piece_count;
 
     vocabulary->piece_of_id[id] = (int32_t)insert(vocabulary, start, (uint32_t)length, id, 0);
+    const bool is_new = vocabulary->piece_count > count;
     if (length > prefix && memcmp(text, vocabulary->prefix, prefix) == 0)
         insert(vocabulary, start + prefix, (uint32_t)length - prefix, id, 1);
+    return is_new;
 }
 
 void vocabulary_add_text(struct vocabulary *vocabulary, const char *text, size_t length, int32_t id)

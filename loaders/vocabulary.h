@@ -57,8 +57,8 @@ MUST_CHECK status vocabulary_open(struct vocabulary *vocabulary, struct pool *po
                                   const char *prefix, struct error *error);
 void vocabulary_close(struct vocabulary *vocabulary);
 
-/* A piece of the model; where the text is there already the new id takes its place. */
-void vocabulary_add(struct vocabulary *vocabulary, const char *text, size_t length, int32_t id);
+/* A piece of the model; false: the text was there already, and has the new id now. */
+bool vocabulary_add(struct vocabulary *vocabulary, const char *text, size_t length, int32_t id);
 /* A text for an id that words are never looked up for. */
 void vocabulary_add_text(struct vocabulary *vocabulary, const char *text, size_t length, int32_t id);
 

@@ -209,14 +209,15 @@ def fixtures(texts):
 
 def make():
     strings = Strings(SEED)
-    texts = [strings.next()[:112] for _ in range(COUNT)]
-    (FIXTURES / "strings.txt").write_text("".join(json.dumps(text) + "\n" for text in texts))
+    texts = [strings.next()[:112].replace("\0", "") for _ in range(COUNT)]  # our reader of JSON refuses U+0000
+    (FIXTURES / "strings.txt").write_text("".join(json.dumps(text, ensure_ascii=False) + "\n" for text in texts),
+                                          encoding="utf-8")
     for name, data in fixtures(texts).items():
         (FIXTURES / name).write_bytes(data)
 
 
 def check():
-    texts = [json.loads(line) for line in (FIXTURES / "strings.txt").read_text().splitlines()]
+    texts = [json.loads(line) for line in (FIXTURES / "strings.txt").read_text(encoding="utf-8").split("\n")[:-1]]
     wrong = [name for name, data in fixtures(texts).items() if (FIXTURES / name).read_bytes() != data]
     print(f"{len(texts)} strings, " + ("differs: " + ", ".join(wrong) if wrong else "all as committed"))
     return 1 if wrong else 0
