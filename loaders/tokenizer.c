@@ -1,5 +1,7 @@
 #include "loaders/tokenizer_internal.h"
 
+#include "loaders/utf8.h"
+
 #include <string.h>
 
 static const char *const special_names[] = {"[CLS]", "[SEP]", "[UNK]", "[PAD]", "[MASK]"};
@@ -74,6 +76,8 @@ static status read_lines(struct tokenizer *tokenizer, const struct tokenizer_voc
     int32_t id = 0;
 
     for (size_t at = 0; next_line(file, &at, &line, &length);) {
+        if (!utf8_is_valid(line, length))
+            return error_set(error, STATUS_MODEL, "line %zu is not UTF-8", size.count + 1);
         size.id_count++;
         size.count++;
         size.bytes += length;
@@ -156,6 +160,11 @@ int32_t tokenizer_padding_id(const struct tokenizer *tokenizer)
 int32_t tokenizer_unknown_id(const struct tokenizer *tokenizer)
 {
     return tokenizer->unknown_id;
+}
+
+bool tokenizer_lowers_case(const struct tokenizer *tokenizer)
+{
+    return tokenizer->actions.lower_case;
 }
 
 size_t tokenizer_special_count(const struct tokenizer *tokenizer)

@@ -73,6 +73,7 @@ int32_t tokenizer_closing_id(const struct tokenizer *tokenizer);  /* [SEP] */
 int32_t tokenizer_padding_id(const struct tokenizer *tokenizer);  /* [PAD] */
 int32_t tokenizer_unknown_id(const struct tokenizer *tokenizer);  /* [UNK] */
 
+bool tokenizer_lowers_case(const struct tokenizer *tokenizer);
 /* How many special tokens every text gets. */
 size_t tokenizer_special_count(const struct tokenizer *tokenizer);
 /* One more than the highest id. */

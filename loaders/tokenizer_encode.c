@@ -68,7 +68,7 @@ static inline void emit(struct tokenizer_encoding *encoding, int32_t id, uint32_
     encoding->total++;
 }
 
-/* The longest piece at byte `from` of the word, or null. */
+/* The longest piece at byte `from` of the word, or null. Pieces are UTF-8, so none ends inside a character. */
 static const struct vocabulary_piece *longest_piece(const struct vocabulary *vocabulary, const struct tokenizer_word *word,
                                                     uint32_t from)
 {
@@ -81,7 +81,7 @@ static const struct vocabulary_piece *longest_piece(const struct vocabulary *voc
 
     for (uint32_t i = 0; i < bound; i++) {
         hash = vocabulary_hash(hash, bytes[i]);
-        if (!vocabulary_may_have(vocabulary, hash) || (i + 1 < room && utf8_continues(bytes[i + 1])))
+        if (!vocabulary_may_have(vocabulary, hash))
             continue;
         const struct vocabulary_piece *piece = vocabulary_find(vocabulary, hash, bytes, i + 1, continues);
         longest = piece ? piece : longest;

@@ -5,10 +5,11 @@
 #ifndef RECTO_LOADERS_UTF8_H
 #define RECTO_LOADERS_UTF8_H
 
-#include <stdint.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-static inline int utf8_continues(uint8_t byte)
+static inline bool utf8_continues(uint8_t byte)
 {
     return (byte & 0xC0) == 0x80;
 }
@@ -46,6 +47,17 @@ static inline unsigned utf8_decode_before(const uint8_t *at, const uint8_t *star
     while (lead > start && at - lead < 4 && utf8_continues(*lead))
         lead--;
     return utf8_decode(lead, at, code) == (unsigned)(at - lead) ? (unsigned)(at - lead) : 0;
+}
+
+static inline bool utf8_is_valid(const char *text, size_t length)
+{
+    const uint8_t *at = (const uint8_t *)text, *end = at + length;
+    uint32_t code;
+
+    for (unsigned step; at < end; at += step)
+        if ((step = utf8_decode(at, end, &code)) == 0)
+            return false;
+    return true;
 }
 
 /* The bytes of a code point, the first one lowest; returns how many. */

@@ -8,61 +8,44 @@ static unsigned bits_for(size_t count)
     return bits;
 }
 
-static status take(struct vocabulary *vocabulary, size_t bytes, void **block, struct error *error)
-{
-    return pool_alloc(vocabulary->pool, MEMORY_TOKENIZER, bytes, "a vocabulary", block, error);
-}
-
 /* A piece that continues words is in the table twice: a word may also begin with the prefix itself. */
 status vocabulary_open(struct vocabulary *vocabulary, struct pool *pool, struct vocabulary_size size,
                        const char *prefix, struct error *error)
 {
-    const size_t pieces = size.count + size.continuing;
+    const size_t prefix_length = strlen(prefix), pieces = size.count + size.continuing;
     const unsigned slot_bits = bits_for(pieces * 7 / 4), filter_bits = bits_for(pieces * 6);
-    void *text = NULL, *list = NULL, *ids = NULL, *slots = NULL, *filter = NULL;
 
-    vocabulary->pool = pool;
-    vocabulary->prefix_length = (uint32_t)strlen(prefix);
-    if (vocabulary->prefix_length >= sizeof vocabulary->prefix || size.count > VOCABULARY_ID_MAX ||
-        size.id_count > VOCABULARY_ID_MAX || size.bytes > UINT32_MAX)
-        return error_set(error, STATUS_MODEL, "a vocabulary of %zu pieces, %zu bytes, ids up to %zu and prefix '%.40s' is "
-                         "beyond what is supported", size.count, size.bytes, size.id_count, prefix);
-    memcpy(vocabulary->prefix, prefix, vocabulary->prefix_length);
-    status result = take(vocabulary, size.bytes, &text, error);
-    vocabulary->text = text;
-    if (result == STATUS_OK)
-        result = take(vocabulary, pieces * sizeof *vocabulary->pieces, &list, error);
-    vocabulary->pieces = list;
-    if (result == STATUS_OK)
-        result = take(vocabulary, size.id_count * sizeof *vocabulary->piece_of_id, &ids, error);
-    vocabulary->piece_of_id = ids;
-    if (result == STATUS_OK)
-        result = take(vocabulary, ((size_t)1 << slot_bits) * sizeof *vocabulary->slots, &slots, error);
-    vocabulary->slots = slots;
-    if (result == STATUS_OK)
-        result = take(vocabulary, (size_t)1 << (filter_bits - 3), &filter, error);
-    vocabulary->filter = filter;
+    if (prefix_length >= sizeof vocabulary->prefix || size.count > VOCABULARY_ID_MAX || size.id_count > VOCABULARY_ID_MAX ||
+        size.bytes > UINT32_MAX)
+        return error_set(error, STATUS_MODEL, "a vocabulary of %zu pieces, %zu bytes, %zu ids and prefix '%.40s' is beyond "
+                         "what is supported", size.count, size.bytes, size.id_count, prefix);
+    const size_t filter_bytes = (size_t)1 << (filter_bits - 3), slot_bytes = sizeof(struct vocabulary_slot) << slot_bits;
+    const size_t piece_bytes = pieces * sizeof(struct vocabulary_piece), id_bytes = size.id_count * sizeof(int32_t);
+    void *block = NULL;
+    status result = pool_alloc(pool, MEMORY_TOKENIZER, filter_bytes + slot_bytes + piece_bytes + id_bytes + size.bytes,
+                               "a vocabulary", &block, error);
     if (result != STATUS_OK)
         return result;
-
+    vocabulary->pool = pool;
+    vocabulary->filter = block;
+    vocabulary->slots = (struct vocabulary_slot *)((char *)block + filter_bytes);
+    vocabulary->pieces = (struct vocabulary_piece *)((char *)vocabulary->slots + slot_bytes);
+    vocabulary->piece_of_id = (int32_t *)((char *)vocabulary->pieces + piece_bytes);
+    vocabulary->text = (char *)vocabulary->piece_of_id + id_bytes;
+    memset(block, 0, filter_bytes + slot_bytes);
+    memset(vocabulary->piece_of_id, 0xFF, id_bytes);
+    memcpy(vocabulary->prefix, prefix, prefix_length);
+    vocabulary->prefix_length = (uint32_t)prefix_length;
     vocabulary->slot_shift = 64 - slot_bits;
     vocabulary->filter_shift = 64 - filter_bits;
     vocabulary->id_count = (uint32_t)size.id_count;
-    memset(slots, 0, ((size_t)1 << slot_bits) * sizeof *vocabulary->slots);
-    memset(filter, 0, (size_t)1 << (filter_bits - 3));
-    memset(ids, 0xFF, size.id_count * sizeof *vocabulary->piece_of_id);
     return STATUS_OK;
 }
 
 void vocabulary_close(struct vocabulary *vocabulary)
 {
-    if (!vocabulary->pool)
-        return;
-    pool_free(vocabulary->pool, vocabulary->text);
-    pool_free(vocabulary->pool, vocabulary->pieces);
-    pool_free(vocabulary->pool, vocabulary->piece_of_id);
-    pool_free(vocabulary->pool, vocabulary->slots);
-    pool_free(vocabulary->pool, vocabulary->filter);
+    if (vocabulary->pool)
+        pool_free(vocabulary->pool, vocabulary->filter);
     memset(vocabulary, 0, sizeof *vocabulary);
 }
 

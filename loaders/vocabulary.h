@@ -32,11 +32,11 @@ struct vocabulary_slot {
 
 struct vocabulary {
     struct pool             *pool;
-    char                    *text;         /* all pieces, one behind the other */
+    uint64_t                *filter;       /* the block that holds all five */
+    struct vocabulary_slot  *slots;
     struct vocabulary_piece *pieces;
     int32_t                 *piece_of_id;  /* [id_count]: index in pieces, -1: none */
-    struct vocabulary_slot  *slots;
-    uint64_t                *filter;
+    char                    *text;         /* all pieces, one behind the other */
     size_t                   text_length;
     uint32_t                 piece_count, id_count;
     unsigned                 slot_shift, filter_shift;  /* hash >> shift is the index */

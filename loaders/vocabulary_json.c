@@ -88,17 +88,6 @@ static status refuse(const struct vocabulary_json *object, const char *at, const
     return error_set(error, STATUS_MODEL, "model: vocab: expected %s at byte %zu", expected, (size_t)(at - object->text));
 }
 
-static bool is_utf8(const char *text, size_t length)
-{
-    const uint8_t *at = (const uint8_t *)text, *end = at + length;
-    uint32_t code;
-
-    for (unsigned step; at < end; at += step)
-        if ((step = utf8_decode(at, end, &code)) == 0)
-            return false;
-    return true;
-}
-
 static bool read_hex(const char *at, const char *end, uint32_t *code)
 {
     *code = 0;
@@ -180,7 +169,7 @@ static const char *read_key(struct vocabulary_json_member *member, const char *a
     member->key = escapes ? read_escaped(member, from, at) : from;
     if (!escapes)
         member->key_length = (size_t)(at - from);
-    return member->key && (ascii || is_utf8(member->key, member->key_length)) ? at + 1 : NULL;
+    return member->key && (ascii || utf8_is_valid(member->key, member->key_length)) ? at + 1 : NULL;
 }
 
 /* Behind the integer at `at`; null: it is none, or out of any range. */

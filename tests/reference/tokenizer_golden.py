@@ -121,8 +121,8 @@ class Strings:
         return "".join(r.choice((" ", chr(0xAC00 + r.randrange(11172)), chr(0x1100 + r.randrange(256)))) for _ in range(r.randrange(1, 20)))
 
     def added(self):
-        r = self.random
-        return "".join(r.choice((r.choice([t["content"] for t in ADDED]), " ", "\u3000\t", "a", "_", "9", ".", "é", "\u0323", "한",
+        r, token = self.random, lambda: self.random.choice(ADDED)["content"]
+        return "".join(r.choice((token(), token(), token() + " " + token(), " ", " ", "\u3000\t", "a", "_", "9", ".", "é", "\u0323", "한",
                                  "<", "<b", "ab", "٠", "\u200d", "中")) for _ in range(r.randrange(1, 12)))
 
     def passage(self):

@@ -336,6 +336,7 @@ static void test_accessors(void **state)
     assert_int_equal(tokenizer_padding_id(tokenizer), 0);
     assert_int_equal(tokenizer_unknown_id(tokenizer), 100);
     assert_int_equal(tokenizer_special_count(tokenizer), 2);
+    assert_true(tokenizer_lowers_case(tokenizer));
     assert_int_equal(tokenizer_vocabulary_size(tokenizer), 30522);
     assert_memory_equal(tokenizer_token(tokenizer, 2075, &length), "##ing", 5);
     assert_int_equal(length, 5);
@@ -521,6 +522,7 @@ static void test_refused_files(void **state)
     REFUSE(model, "\"fuse_unk\":true", "fuse_unk");
     REFUSE(added, "{\"id\":7,\"content\":\"[CLS]\",\"special\":true}", "added_tokens[0]");
     REFUSE(added, "{\"id\":101,\"content\":\"new\",\"special\":true},{\"id\":2,\"content\":\"newer\",\"special\":true}", "added_tokens[0]");
+    REFUSE(added, "{\"id\":30522,\"content\":\"[CLS]\",\"special\":true}", "101 in the model's vocab");
     REFUSE(added, "{\"id\":30522,\"content\":\"New\"}", "normalized");
     REFUSE(added, "{\"id\":30522,\"content\":\"\",\"special\":true}", "content");
 }
@@ -560,17 +562,45 @@ static void test_refused_vocabularies(void **state)
     expect_text_refused(MODEL("{\"[UNK]\":{}}"), "an integer");
 }
 
-static void test_vocabulary_without_specials(void **state)
+static void test_escapes_in_a_vocabulary(void **state)
 {
-    const struct tokenizer_vocabulary_file file = {"[UNK]\n[CLS]\nword\n", 17, "vocab.txt", uncased};
+    static const char text[] = MODEL("{ \"[UNK]\" : 0 ,\n\"\\ud83d\\uDE00\" :2, \"\\u00e9\\n\\\\\\/\":\t1 }");
+    static const char *const pieces[] = {"[UNK]", "\xc3\xa9\n\\/", "\xf0\x9f\x98\x80"};
     struct pool *pool = open_pool(0);
     struct tokenizer *tokenizer = NULL;
-    struct error error;
+    struct error error = {STATUS_OK, ""};
+    size_t length;
 
     (void)state;
-    assert_int_equal(tokenizer_open_vocabulary(&tokenizer, pool, &file, &error), STATUS_MODEL);
-    assert_string_equal(error.message, "vocab.txt: the vocabulary has no [SEP]");
+    if (tokenizer_open_json(&tokenizer, pool, text, strlen(text), "tokenizer.json", &error) != STATUS_OK)
+        fail_msg("%s", error.message);
+    for (int32_t id = 0; id < 3; id++) {
+        const char *piece = tokenizer_token(tokenizer, id, &length);
+        assert_non_null(piece);
+        assert_int_equal(length, strlen(pieces[id]));
+        assert_memory_equal(piece, pieces[id], length);
+    }
     close_all(pool, tokenizer, NULL);
+}
+
+static void expect_lines_refused(const char *lines, const char *sentence)
+{
+    const struct tokenizer_vocabulary_file file = {lines, strlen(lines), "vocab.txt", uncased};
+    struct pool *pool = open_pool(0);
+    struct tokenizer *tokenizer = NULL;
+    struct error error = {STATUS_OK, ""};
+
+    assert_int_equal(tokenizer_open_vocabulary(&tokenizer, pool, &file, &error), STATUS_MODEL);
+    assert_string_equal(error.message, sentence);
+    close_all(pool, tokenizer, NULL);
+}
+
+static void test_refused_lines(void **state)
+{
+    (void)state;
+    expect_lines_refused("", "vocab.txt: the vocabulary has no [CLS]");
+    expect_lines_refused("[UNK]\n[CLS]\nword\n", "vocab.txt: the vocabulary has no [SEP]");
+    expect_lines_refused("[UNK]\n[CLS]\n[SEP]\ncaf\xe9\n", "vocab.txt: line 4 is not UTF-8");
 }
 
 /* Without a post-processor a text has no special tokens; the old BertProcessing gives BERT's. */
@@ -609,7 +639,8 @@ int main(void)
         cmocka_unit_test(test_every_budget),
         cmocka_unit_test(test_refused_files),
         cmocka_unit_test(test_refused_vocabularies),
-        cmocka_unit_test(test_vocabulary_without_specials),
+        cmocka_unit_test(test_escapes_in_a_vocabulary),
+        cmocka_unit_test(test_refused_lines),
         cmocka_unit_test(test_other_post_processors),
     };
     return cmocka_run_group_tests(tests, read_vocabulary, free_vocabulary);
