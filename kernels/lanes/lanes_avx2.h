@@ -118,6 +118,42 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(words, 0xd8));
 }
 
+LANES_INLINE void lanes_transpose8(__m256i row[8])
+{
+    __m256i t[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        t[i]     = _mm256_unpacklo_epi32(row[i], row[i + 1]);
+        t[i + 1] = _mm256_unpackhi_epi32(row[i], row[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {  /* now row[i + c] holds column c of each half, for rows i to i + 3 */
+        row[i]     = _mm256_unpacklo_epi64(t[i], t[i + 2]);
+        row[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
+        row[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
+        row[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) {
+        __m256i low = _mm256_permute2x128_si256(row[c], row[c + 4], 0x20);
+        row[c + 4]  = _mm256_permute2x128_si256(row[c], row[c + 4], 0x31);
+        row[c]      = low;
+    }
+}
+/* Transposes sixteen rows of sixteen. */
+LANES_INLINE void w16_transpose(w16 row[LANES])
+{
+    __m256i block[2][2][8];  /* quadrants: lower or upper half of the rows, of the columns */
+    for (int i = 0; i < LANES; i++) {
+        block[i / 8][0][i % 8] = row[i].low;
+        block[i / 8][1][i % 8] = row[i].high;
+    }
+    for (int i = 0; i < 4; i++)
+        lanes_transpose8(block[i / 2][i % 2]);
+    for (int i = 0; i < LANES; i++)
+        row[i] = (w16){ block[0][i / 8][i % 8], block[1][i / 8][i % 8] };
+}
+
 /* fold: lane i with i+8, then i+4, i+2, i+1 */
 LANES_INLINE float v16_sum(v16 x)
 {

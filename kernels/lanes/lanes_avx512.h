@@ -61,6 +61,34 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(round, 16)));
 }
 
+/* Transposes sixteen rows of sixteen. */
+LANES_INLINE void w16_transpose(w16 row[LANES])
+{
+    w16 t[LANES];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        t[i]     = _mm512_unpacklo_epi32(row[i], row[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {  /* now row[i + c] holds column c of each quarter, for rows i to i + 3 */
+        row[i]     = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        row[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        row[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        row[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) {
+        w16 even_low  = _mm512_shuffle_i32x4(row[c], row[c + 4], 0x88), odd_low = _mm512_shuffle_i32x4(row[c], row[c + 4], 0xdd);
+        w16 even_high = _mm512_shuffle_i32x4(row[c + 8], row[c + 12], 0x88);
+        w16 odd_high  = _mm512_shuffle_i32x4(row[c + 8], row[c + 12], 0xdd);
+        row[c]        = _mm512_shuffle_i32x4(even_low, even_high, 0x88);
+        row[c + 8]    = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
+        row[c + 4]    = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
+        row[c + 12]   = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
+    }
+}
+
 /* fold: lane i with i+8, then i+4, i+2, i+1 */
 LANES_INLINE float v16_sum(v16 x)
 {

@@ -95,6 +95,23 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
     }
 }
 
+/* Transposes sixteen rows of sixteen. */
+LANES_INLINE void w16_transpose(w16 row[LANES])
+{
+    w16 from[LANES];
+    memcpy(from, row, sizeof from);
+    for (int i = 0; i < 4; i++)      /* four rows, four columns */
+        for (int c = 0; c < 4; c++) {
+            int32x4_t a = from[4 * i].q[c], b = from[4 * i + 1].q[c], d = from[4 * i + 2].q[c], e = from[4 * i + 3].q[c];
+            int64x2_t p = vreinterpretq_s64_s32(vtrn1q_s32(a, b)), q = vreinterpretq_s64_s32(vtrn2q_s32(a, b));
+            int64x2_t r = vreinterpretq_s64_s32(vtrn1q_s32(d, e)), s = vreinterpretq_s64_s32(vtrn2q_s32(d, e));
+            row[4 * c].q[i]     = vreinterpretq_s32_s64(vtrn1q_s64(p, r));
+            row[4 * c + 1].q[i] = vreinterpretq_s32_s64(vtrn1q_s64(q, s));
+            row[4 * c + 2].q[i] = vreinterpretq_s32_s64(vtrn2q_s64(p, r));
+            row[4 * c + 3].q[i] = vreinterpretq_s32_s64(vtrn2q_s64(q, s));
+        }
+}
+
 /* fold: lane i with i+8, then i+4, i+2, i+1 */
 LANES_INLINE float v16_sum(v16 x)
 {

@@ -1,0 +1,17 @@
+#include "kernels/attention/attention.h"
+#include "kernels/lanes/lanes.h"
+#include "kernels/math/lanes_math.h"
+
+#define ATTENTION_NAME       attention_bf16
+#define ATTENTION_PAIR       2
+#define ATTENTION_WEIGHTS(w) ((w)->halves)
+#define ATTENTION_STORE      v16_store_bf16
+#define PRODUCT_DOT          dot_bf16
+#define PRODUCT_LOAD         v16_load
+#define PRODUCT_STORE        v16_store
+#define PRODUCT_ZERO         v16_set1(0.0f)
+typedef uint16_t element;
+typedef v16      product_sums;
+typedef float    product_sum;
+
+#include "kernels/attention/attention_tiles.inl"
