@@ -47,6 +47,6 @@ MUST_CHECK status bert_load(const struct bert_config *config, const struct param
 size_t bert_scratch_floats(const struct bert_config *config);
 
 /* Records the forward pass; the result is [sequences, dimensions]. */
-value bert_trace(struct plan *plan, const struct bert_config *config, const struct bert_weights *weights);
+plan_value bert_trace(struct plan *plan, const struct bert_config *config, const struct bert_weights *weights);
 
 #endif

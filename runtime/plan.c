@@ -120,9 +120,9 @@ static struct plan_node *add_node(struct plan *p, enum op op, enum plan_rows row
     return n;
 }
 
-static value last_value(const struct plan *p) { return (value){ p->node_count - 1 }; }
+static plan_value last_value(const struct plan *p) { return (plan_value){ p->node_count - 1 }; }
 
-static struct plan_node *producer(struct plan *p, value x)
+static struct plan_node *producer(struct plan *p, plan_value x)
 {
     if (p->failed != STATUS_OK)
         return NULL;
@@ -136,7 +136,7 @@ static struct plan_node *producer(struct plan *p, value x)
 static int width_of(const struct plan *p, const struct plan_node *n) { return p->buffers[n->y].width; }
 
 /* The buffer that holds x as f32. */
-static int as_f32(struct plan *p, value x)
+static int as_f32(struct plan *p, plan_value x)
 {
     struct plan_node *n = producer(p, x);
     if (!n)
@@ -152,7 +152,7 @@ static int as_f32(struct plan *p, value x)
 static bool can_copy(const struct plan_node *n) { return (n->op == OP_NORM || n->op == OP_LINEAR) && n->copy == NO_BUFFER; }
 
 /* The buffer that holds x as bf16, made by its producer or by a node of its own. */
-static int as_bf16(struct plan *p, value x)
+static int as_bf16(struct plan *p, plan_value x)
 {
     struct plan_node *n = producer(p, x);
     if (!n)
@@ -179,7 +179,7 @@ static int as_bf16(struct plan *p, value x)
 }
 
 /* The buffers that hold x quantised for `w`: codes, and scales in *scales. */
-static int as_u8(struct plan *p, value x, const struct linear_weight *w, int *scales)
+static int as_u8(struct plan *p, plan_value x, const struct linear_weight *w, int *scales)
 {
     struct plan_node *n = producer(p, x);
     if (!n || as_f32(p, x) == NO_BUFFER)
@@ -202,7 +202,7 @@ static int as_u8(struct plan *p, value x, const struct linear_weight *w, int *sc
     return copy;
 }
 
-value op_embed(struct plan *p, const struct embed_weight *w)
+plan_value op_embed(struct plan *p, const struct embed_weight *w)
 {
     int               y = add_buffer(p, ROWS_TOKENS, w->width, DTYPE_F32);
     struct plan_node *n = add_node(p, OP_EMBED, ROWS_TOKENS, "embed");
@@ -213,7 +213,7 @@ value op_embed(struct plan *p, const struct embed_weight *w)
     return last_value(p);
 }
 
-value op_norm(struct plan *p, value x, const struct norm_weight *w)
+plan_value op_norm(struct plan *p, plan_value x, const struct norm_weight *w)
 {
     int               source = as_f32(p, x);
     struct plan_node *from   = producer(p, x);
@@ -232,7 +232,7 @@ value op_norm(struct plan *p, value x, const struct norm_weight *w)
     return last_value(p);
 }
 
-static value add_linear(struct plan *p, value x, const struct linear_weight *w, enum linear_act act, const value *residual,
+static plan_value add_linear(struct plan *p, plan_value x, const struct linear_weight *w, enum linear_act act, const plan_value *residual,
                         const struct norm_weight *norm, const char *what)
 {
     struct plan_node *from = producer(p, x);
@@ -262,23 +262,23 @@ static value add_linear(struct plan *p, value x, const struct linear_weight *w, 
     return last_value(p);
 }
 
-value op_linear(struct plan *p, value x, const struct linear_weight *w, enum linear_act act)
+plan_value op_linear(struct plan *p, plan_value x, const struct linear_weight *w, enum linear_act act)
 {
     return add_linear(p, x, w, act, NULL, NULL, act == LINEAR_NONE ? "linear" : "linear+act");
 }
 
-value op_linear_add(struct plan *p, value x, const struct linear_weight *w, value residual)
+plan_value op_linear_add(struct plan *p, plan_value x, const struct linear_weight *w, plan_value residual)
 {
     return add_linear(p, x, w, LINEAR_NONE, &residual, NULL, "linear+add");
 }
 
-value op_linear_add_norm(struct plan *p, value x, const struct linear_weight *w, value residual,
+plan_value op_linear_add_norm(struct plan *p, plan_value x, const struct linear_weight *w, plan_value residual,
                          const struct norm_weight *norm)
 {
     return add_linear(p, x, w, LINEAR_NONE, &residual, norm, "linear+add+norm");
 }
 
-value op_rotary(struct plan *p, value qkv, const struct rotary_weight *w, const struct attention_shape *shape)
+plan_value op_rotary(struct plan *p, plan_value qkv, const struct rotary_weight *w, const struct attention_shape *shape)
 {
     int source = as_f32(p, qkv);
     if (source == NO_BUFFER)
@@ -293,7 +293,7 @@ value op_rotary(struct plan *p, value qkv, const struct rotary_weight *w, const 
     return last_value(p);
 }
 
-value op_attention(struct plan *p, value qkv, const struct attention_shape *shape)
+plan_value op_attention(struct plan *p, plan_value qkv, const struct attention_shape *shape)
 {
     struct plan_node *from = producer(p, qkv);
     if (!from)
@@ -316,7 +316,7 @@ value op_attention(struct plan *p, value qkv, const struct attention_shape *shap
     return last_value(p);
 }
 
-value op_pool(struct plan *p, value x, enum pool_kind kind)
+plan_value op_pool(struct plan *p, plan_value x, enum pool_kind kind)
 {
     int source = as_f32(p, x);
     if (source == NO_BUFFER)
@@ -331,7 +331,7 @@ value op_pool(struct plan *p, value x, enum pool_kind kind)
     return last_value(p);
 }
 
-value op_normalize(struct plan *p, value x)
+plan_value op_normalize(struct plan *p, plan_value x)
 {
     int               source = as_f32(p, x);
     struct plan_node *from   = producer(p, x);
@@ -347,7 +347,7 @@ value op_normalize(struct plan *p, value x)
     return last_value(p);
 }
 
-status plan_finish(struct plan *plan, value result, struct error *error)
+status plan_finish(struct plan *plan, plan_value result, struct error *error)
 {
     int buffer = as_f32(plan, result);
     if (plan->failed == STATUS_OK && plan->buffers[buffer].rows != ROWS_SEQUENCES)

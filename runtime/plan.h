@@ -50,9 +50,9 @@ struct attention_shape {
 };
 
 /* A result of a node. Values of a plan that has failed may be passed on: the first error is kept for plan_finish. */
-typedef struct value {
+typedef struct plan_value {
     int node;
-} value;
+} plan_value;
 
 struct plan_caps {
     int tokens;     /* rows of all sequences together */
@@ -64,23 +64,23 @@ struct plan_caps {
 MUST_CHECK status plan_begin(struct plan **plan, struct pool *pool, const struct plan_caps *caps, enum dtype precision,
                              struct error *error);
 /* Lifetimes and layout. The plan is closed on failure. */
-MUST_CHECK status plan_finish(struct plan *plan, value result, struct error *error);
+MUST_CHECK status plan_finish(struct plan *plan, plan_value result, struct error *error);
 void plan_close(struct plan *plan);
 
 /* The name that the following nodes are shown with, such as "layer %d"; the text is copied. */
 void plan_label(struct plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The op list. x: [rows, width]; each comment says what comes out. */
-value op_embed(struct plan *p, const struct embed_weight *w);                                 /* [tokens, width] */
-value op_norm(struct plan *p, value x, const struct norm_weight *w);                          /* [rows, width] */
-value op_linear(struct plan *p, value x, const struct linear_weight *w, enum linear_act act); /* [rows, n] */
-value op_linear_add(struct plan *p, value x, const struct linear_weight *w, value residual);  /* [rows, n] */
-value op_linear_add_norm(struct plan *p, value x, const struct linear_weight *w, value residual,
+plan_value op_embed(struct plan *p, const struct embed_weight *w);                                 /* [tokens, width] */
+plan_value op_norm(struct plan *p, plan_value x, const struct norm_weight *w);                          /* [rows, width] */
+plan_value op_linear(struct plan *p, plan_value x, const struct linear_weight *w, enum linear_act act); /* [rows, n] */
+plan_value op_linear_add(struct plan *p, plan_value x, const struct linear_weight *w, plan_value residual);  /* [rows, n] */
+plan_value op_linear_add_norm(struct plan *p, plan_value x, const struct linear_weight *w, plan_value residual,
                          const struct norm_weight *norm);                                     /* [rows, n] */
-value op_rotary(struct plan *p, value qkv, const struct rotary_weight *w, const struct attention_shape *shape);
-value op_attention(struct plan *p, value qkv, const struct attention_shape *shape);           /* [tokens, heads * head_size] */
-value op_pool(struct plan *p, value x, enum pool_kind kind);                                  /* [sequences, width] */
-value op_normalize(struct plan *p, value x);                                                  /* [rows, width] */
+plan_value op_rotary(struct plan *p, plan_value qkv, const struct rotary_weight *w, const struct attention_shape *shape);
+plan_value op_attention(struct plan *p, plan_value qkv, const struct attention_shape *shape);           /* [tokens, heads * head_size] */
+plan_value op_pool(struct plan *p, plan_value x, enum pool_kind kind);                                  /* [sequences, width] */
+plan_value op_normalize(struct plan *p, plan_value x);                                                  /* [rows, width] */
 
 /* What a finished plan is made of: read by devices, printers and tests. */
 struct plan_buffer {

@@ -1,0 +1,50 @@
+/* embed.c: recto_embed and recto_tokenize. */
+#include "host/request.h"
+
+#include <string.h>
+
+recto_status recto_embed(recto_model *model, const recto_text *texts, size_t count, const recto_embed_options *options,
+                         float *vectors, recto_text_result *results, recto_error *error)
+{
+    struct error    local = { 0 };
+    struct request *request;
+    status          result = request_take(model->engine, &request, &local);
+    if (result != STATUS_OK)
+        return engine_report(&local, result, error);
+    result = request_begin(request, model, options, &local);
+    for (size_t base = 0; base < count && result == STATUS_OK; base += request->count) {
+        result = request_stopped(request, &local);
+        if (result == STATUS_OK)
+            result = request_fill(request, texts, count, base, results, &local);
+        request->vectors = vectors + base * request->dimensions;
+        if (result == STATUS_OK)
+            result = request_compute(request, &local);
+    }
+    request_return(request);
+    return engine_report(&local, result, error);
+}
+
+recto_status recto_tokenize(recto_model *model, const recto_text *text, recto_tokens *tokens, recto_error *error)
+{
+    struct error             local  = { 0 };
+    struct request          *request;
+    struct tokenizer_request encode = { .text = text->data, .length = text->length, .with_offsets = tokens->starts || tokens->ends };
+    status                   result = request_take(model->engine, &request, &local);
+    if (result != STATUS_OK)
+        return engine_report(&local, result, error);
+    result      = tokenizer_encode(model->tokenizer, &encode, &request->tokens, &local);
+    size_t room = tokens->count;
+    if (result == STATUS_OK) {
+        tokens->count = request->tokens.count;
+        if (tokens->count > room)
+            result = error_set(&local, STATUS_INPUT, "%zu tokens, there is room for %zu", tokens->count, room);
+    }
+    if (result == STATUS_OK && tokens->ids)
+        memcpy(tokens->ids, request->tokens.ids, tokens->count * sizeof *tokens->ids);
+    if (result == STATUS_OK && tokens->starts)
+        memcpy(tokens->starts, request->tokens.starts, tokens->count * sizeof *tokens->starts);
+    if (result == STATUS_OK && tokens->ends)
+        memcpy(tokens->ends, request->tokens.ends, tokens->count * sizeof *tokens->ends);
+    request_return(request);
+    return engine_report(&local, result, error);
+}

@@ -1,0 +1,201 @@
+/* engine.c: opening and closing, statistics, and what an engine gives back when memory is short. */
+#include "host/engine.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the program itself takes: code, the C library, a small stack for each thread, the heap's slack. Measured on the
+ * command: 4.1 MiB resident before a model is opened. */
+enum { PROCESS_BYTES = 5 << 20, THREAD_BYTES = 64 << 10 };
+
+/* Addresses reserved for each slot's arena; costs nothing. */
+#define SLOT_ADDRESSES ((size_t)1 << 36)
+
+_Static_assert((int)RECTO_E_INTERNAL == (int)STATUS_INTERNAL && (int)RECTO_E_BUDGET == (int)STATUS_BUDGET &&
+                   (int)RECTO_E_USAGE == (int)STATUS_USAGE && (int)RECTO_E_DEVICE == (int)STATUS_DEVICE,
+               "the public codes are the internal ones");
+
+const char *recto_version(void)
+{
+#define TEXT_(x) #x
+#define TEXT(x)  TEXT_(x)
+    return TEXT(RECTO_VERSION_MAJOR) "." TEXT(RECTO_VERSION_MINOR) "." TEXT(RECTO_VERSION_PATCH);
+}
+
+const char *recto_status_name(recto_status code) { return status_name((status)code); }
+
+void engine_log(struct recto_engine *engine, int level, const char *format, ...)
+{
+    if (!engine->log || level > engine->options.log)
+        return;
+    char    message[768];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    pthread_mutex_lock(&engine->log_lock);
+    engine->log(engine->log_user, level, message);
+    pthread_mutex_unlock(&engine->log_lock);
+}
+
+recto_status engine_report(const struct error *from, status code, recto_error *to)
+{
+    if (to) {
+        to->code = (recto_status)code;
+        if (code == STATUS_OK)
+            to->message[0] = 0;
+        else
+            snprintf(to->message, sizeof to->message, "%s", from->message);
+    }
+    return (recto_status)code;
+}
+
+void engine_take_options(void *to, size_t to_size, const void *from)
+{
+    uint32_t size;
+    if (!from)
+        return;
+    memcpy(&size, from, sizeof size);
+    memcpy(to, from, size < to_size ? size : to_size);
+}
+
+static status replace(char **text, const char *with, struct error *error)
+{
+    if (!with)
+        return STATUS_OK;
+    char *copy = strdup(with);
+    if (!copy)
+        return error_set(error, STATUS_MEMORY, "engine: the system gave no memory for an option");
+    free(*text);
+    *text = copy;
+    return STATUS_OK;
+}
+
+static status take_settings(struct recto_engine *engine, const recto_engine_options *options, struct error *error)
+{
+    status result = replace(&engine->options.cache, options->cache_folder, error);
+    if (result == STATUS_OK)
+        result = replace(&engine->options.hub, options->hub_folder, error);
+    if (result != STATUS_OK)
+        return result;
+    if (options->instructions)
+        snprintf(engine->options.instructions, sizeof engine->options.instructions, "%s", options->instructions);
+    if (options->host_bytes)
+        engine->options.memory = options->host_bytes;
+    if (options->threads)
+        engine->options.threads = (int)(options->threads < 1024 ? options->threads : 1024);
+    engine->log      = options->log;
+    engine->log_user = options->log_user;
+    if (options->device == RECTO_DEVICE_CUDA)
+        return error_set(error, STATUS_DEVICE, "device cuda: this build has no CUDA backend; use auto or cpu");
+    return STATUS_OK;
+}
+
+/* Called when a booking does not fit: the arenas of slots that compute nothing and the buffers of finished requests. */
+static void reclaim(void *user, uint64_t bytes)
+{
+    (void)bytes;
+    struct recto_engine *engine = user;
+    pthread_mutex_lock(&engine->lock);
+    for (int i = 0; i < engine->workers; i++)
+        if (!engine->slots[i].busy)
+            arena_trim(&engine->slots[i].arena, 0);
+    engine_drop_requests(engine);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static status start(struct recto_engine *engine, struct error *error)
+{
+    machine_describe(&engine->machine);
+    engine->workers = engine->options.threads ? engine->options.threads : machine_threads(&engine->machine);
+    if (engine->workers > ENGINE_WORKERS_MAX)
+        engine->workers = ENGINE_WORKERS_MAX;
+    status result = device_cpu(&engine->device, &engine->machine, engine->options.instructions, error);
+    if (result == STATUS_OK)
+        result = pool_open(&engine->pool, engine->options.memory, error);
+    if (result == STATUS_OK)
+        result = pool_charge(engine->pool, MEMORY_PROCESS, PROCESS_BYTES + THREAD_BYTES * (uint64_t)engine->workers,
+                             "the program itself", error);
+    if (result == STATUS_OK)
+        result = threads_open(&engine->threads, engine->pool, engine->workers - 1, error);
+    for (int i = 0; i < engine->workers && result == STATUS_OK; i++)
+        result = arena_open(&engine->slots[i].arena, engine->pool, engine->device.memory, SLOT_ADDRESSES, error);
+    if (result == STATUS_OK)
+        pool_set_reclaim(engine->pool, reclaim, engine);
+    return result;
+}
+
+recto_status recto_engine_open(recto_engine **engine, const recto_engine_options *options, recto_error *error)
+{
+    recto_engine_options chosen = { .struct_size = sizeof chosen };
+    struct error         local  = { 0 };
+    *engine                     = NULL;
+    engine_take_options(&chosen, sizeof chosen, options);
+    recto_engine *opened = calloc(1, sizeof *opened);
+    if (!opened)
+        return engine_report(&local, error_set(&local, STATUS_MEMORY, "engine: the system gave no memory"), error);
+    pthread_mutex_init(&opened->lock, NULL);
+    pthread_mutex_init(&opened->log_lock, NULL);
+    pthread_cond_init(&opened->changed, NULL);
+    status result = options_read(&opened->options, &local);
+    if (result == STATUS_OK)
+        result = take_settings(opened, &chosen, &local);
+    if (result == STATUS_OK)
+        result = start(opened, &local);
+    if (result != STATUS_OK)
+        recto_engine_close(opened);
+    else
+        *engine = opened;
+    return engine_report(&local, result, error);
+}
+
+void recto_engine_close(recto_engine *engine)
+{
+    if (!engine)
+        return;
+    threads_close(engine->threads);
+    for (int i = 0; i < engine->workers; i++) {
+        arena_close(&engine->slots[i].arena);
+        pool_free(engine->pool, engine->slots[i].control);
+    }
+    engine_drop_requests(engine);
+    pool_close(engine->pool);
+    options_release(&engine->options);
+    pthread_cond_destroy(&engine->changed);
+    pthread_mutex_destroy(&engine->log_lock);
+    pthread_mutex_destroy(&engine->lock);
+    free(engine);
+}
+
+recto_status recto_engine_describe(recto_engine *engine, recto_engine_info *info)
+{
+    struct pool_usage usage;
+    pool_usage(engine->pool, &usage);
+    pthread_mutex_lock(&engine->lock);
+    recto_engine_info all = {
+        .struct_size     = info->struct_size,
+        .device          = engine->device.name,
+        .instructions    = engine->device.variant,
+        .cpu             = engine->machine.cpu_name,
+        .threads         = (uint32_t)engine->workers,
+        .budget_bytes    = usage.ceiling == UINT64_MAX ? 0 : usage.ceiling,
+        .bytes_in_use    = usage.in_use,
+        .peak_bytes      = usage.peak,
+        .weight_bytes    = usage.by_category[MEMORY_WEIGHTS],
+        .arena_bytes     = usage.by_category[MEMORY_ARENA],
+        .request_bytes   = usage.by_category[MEMORY_REQUEST],
+        .plan_bytes      = usage.by_category[MEMORY_PLAN],
+        .tokenizer_bytes = usage.by_category[MEMORY_TOKENIZER],
+        .texts           = engine->texts,
+        .tokens          = engine->tokens,
+        .runs            = engine->runs,
+        .shared_runs     = engine->shared_runs,
+        .splits          = engine->splits,
+        .plans_built     = engine->plans_built,
+    };
+    pthread_mutex_unlock(&engine->lock);
+    memcpy(info, &all, info->struct_size < sizeof all ? info->struct_size : sizeof all);
+    return RECTO_OK;
+}

@@ -1,0 +1,58 @@
+/* engine.h: what engine.c, model.c and embed.c share behind recto.h. */
+#ifndef RECTO_HOST_ENGINE_H
+#define RECTO_HOST_ENGINE_H
+
+#include "host/recto.h"
+#include "runtime/arena.h"
+#include "runtime/device.h"
+#include "runtime/options.h"
+
+#include <pthread.h>
+
+struct request;
+struct request_store;
+
+enum { ENGINE_WORKERS_MAX = 64 };
+
+/* Where one pack is computed: an arena that grows to the largest plan run in it. */
+struct slot {
+    struct arena arena;
+    void        *control;        /* for teams */
+    size_t       control_bytes;
+    bool         busy;
+};
+
+struct recto_engine {
+    struct options  options;
+    struct machine  machine;
+    struct device   device;
+    struct pool    *pool;
+    struct threads *threads;
+    int             workers;     /* threads that may compute at once, callers included */
+    recto_log      *log;
+    void           *log_user;
+    pthread_mutex_t log_lock;
+
+    pthread_mutex_t lock;        /* guards everything below */
+    pthread_cond_t  changed;     /* a pack is done, or there is more work, or a slot is free */
+    struct slot     slots[ENGINE_WORKERS_MAX];
+    int             running;     /* workers that compute now */
+    struct request *first, *last; /* requests with texts that no worker has taken */
+    struct request *idle;        /* requests of finished calls, kept for the next ones */
+    uint64_t        texts, tokens, runs, shared_runs, splits, plans_built;
+    int             models;      /* open */
+};
+
+/* One sentence to the log callback; level 0 error, 1 warning, 2 note. */
+void engine_log(struct recto_engine *engine, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Copies an internal error to the caller's; returns its code. */
+recto_status engine_report(const struct error *from, status code, recto_error *to);
+
+/* The caller's options over the defaults: the smaller of the two sizes is copied. */
+void engine_take_options(void *to, size_t to_size, const void *from);
+
+/* Gives back the requests that wait for a next call. */
+void engine_drop_requests(struct recto_engine *engine);
+
+#endif

@@ -1,0 +1,309 @@
+/* model.c: opening a folder as a model, describing it, and its plans. */
+#include "host/model.h"
+
+#include "loaders/file.h"
+#include "loaders/hub.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { TOKENIZER_FILE_MOST = 256 << 20 };
+
+/* Plans are kept up to this many bytes a model; a BERT plan takes some 30 KiB. */
+enum { PLAN_CACHE_BYTES = 1 << 20 };
+
+static enum linear_act linear_act_of(enum model_folder_activation activation)
+{
+    switch (activation) {
+    case MODEL_FOLDER_GELU: return LINEAR_GELU_ERF;
+    case MODEL_FOLDER_GELU_TANH: return LINEAR_GELU_TANH;
+    case MODEL_FOLDER_RELU: return LINEAR_RELU;
+    case MODEL_FOLDER_SILU: return LINEAR_SILU;
+    case MODEL_FOLDER_TANH: return LINEAR_TANH;
+    case MODEL_FOLDER_IDENTITY: break;
+    }
+    return LINEAR_NONE;
+}
+
+static enum dtype precision_of(const struct recto_engine *engine, recto_precision precision)
+{
+    switch (precision) {
+    case RECTO_PRECISION_FP32: return DTYPE_F32;
+    case RECTO_PRECISION_BF16: return DTYPE_BF16;
+    case RECTO_PRECISION_INT8: return DTYPE_I8;
+    case RECTO_PRECISION_AUTO: break;
+    }
+    return device_has_fast_bf16(&engine->device) ? DTYPE_BF16 : DTYPE_F32;
+}
+
+static struct bert_config config_of(const struct model_folder *folder, enum dtype precision)
+{
+    struct bert_config c = {
+        .layers = (int)folder->layers, .width = (int)folder->width, .heads = (int)folder->heads, .inner = (int)folder->inner,
+        .vocabulary = (int)folder->vocabulary, .positions = (int)folder->positions, .token_types = (int)folder->token_types,
+        .norm_epsilon = (float)folder->norm_epsilon, .act = linear_act_of(folder->activation),
+        .pooling = folder->pooling == MODEL_FOLDER_MEAN  ? POOL_MEAN
+                   : folder->pooling == MODEL_FOLDER_CLS ? POOL_FIRST
+                                                         : POOL_LAST,
+        .normalize = folder->normalize, .dense_count = (int)folder->dense_count, .precision = precision,
+    };
+    for (int i = 0; i < c.dense_count; i++)
+        c.dense[i] = (struct bert_dense){ (int)folder->dense[i].in, (int)folder->dense[i].out, folder->dense[i].bias,
+                                          linear_act_of(folder->dense[i].activation) };
+    return c;
+}
+
+/* The kernels' limits; everything else was checked when the folder was read. */
+static status check_config(const struct bert_config *c, struct error *error)
+{
+    int head = c->width / c->heads;
+    if (head % 8 || head > 256)
+        return error_set(error, STATUS_MODEL, "heads of %d elements are not supported: expected a multiple of 8 up to 256", head);
+    return STATUS_OK;
+}
+
+static status open_tokenizer(struct recto_model *model, struct error *error)
+{
+    const struct model_folder *folder = model->folder;
+    struct pool               *pool   = model->engine->pool;
+    const char                *path   = folder->tokenizer_json ? folder->tokenizer_json : folder->vocab_txt;
+    char                      *text;
+    size_t                     length;
+    status result = file_read(pool, MEMORY_LOAD, path, TOKENIZER_FILE_MOST, &text, &length, error);
+    if (result != STATUS_OK)
+        return result;
+    if (folder->tokenizer_json) {
+        result = tokenizer_open_json(&model->tokenizer, pool, text, length, path, error);
+    } else {
+        bool lower = folder->do_lower_case != MODEL_FOLDER_NO || folder->lower_case_first;
+        struct tokenizer_vocabulary_file file = {
+            .text = text, .length = length, .name = path,
+            .settings = { .clean_text = true, .split_chinese = folder->split_chinese != MODEL_FOLDER_NO,
+                          .strip_accents = folder->strip_accents == MODEL_FOLDER_UNSAID ? lower
+                                                                                         : folder->strip_accents == MODEL_FOLDER_YES,
+                          .lower_case = lower },
+        };
+        result = tokenizer_open_vocabulary(&model->tokenizer, pool, &file, error);
+    }
+    pool_free(pool, text);
+    if (result == STATUS_OK && tokenizer_vocabulary_size(model->tokenizer) > folder->vocabulary)
+        return error_set(error, STATUS_MODEL, "%s has ids up to %zu, config.json says vocab_size %u", path,
+                         tokenizer_vocabulary_size(model->tokenizer) - 1, folder->vocabulary);
+    return result;
+}
+
+static status open_folder(struct recto_model *model, const char *name, struct error *error)
+{
+    char                        path[HUB_PATH_MAX], models[HUB_PATH_MAX];
+    const struct recto_engine  *engine = model->engine;
+    snprintf(models, sizeof models, "%s/models", engine->options.cache);
+    struct hub_roots roots  = { models, *engine->options.hub ? engine->options.hub : NULL };
+    status           result = hub_find(&roots, name, path, error);
+    if (result == STATUS_OK)
+        result = model_folder_open(&model->folder, engine->pool, path, error);
+    for (uint32_t i = 0; result == STATUS_OK && i < model->folder->note_count; i++)
+        engine_log(model->engine, 2, "%s", model->folder->notes[i]);
+    return result;
+}
+
+static status open_model(struct recto_model *model, const char *name, const recto_model_options *options, struct error *error)
+{
+    status result = open_folder(model, name, error);
+    if (result != STATUS_OK)
+        return result;
+    model->config = config_of(model->folder, precision_of(model->engine, options->precision));
+    result        = check_config(&model->config, error);
+    if (result == STATUS_OK)
+        result = open_tokenizer(model, error);
+    void *layers;
+    if (result == STATUS_OK)
+        result = pool_alloc(model->engine->pool, MEMORY_WEIGHTS, (size_t)model->config.layers * sizeof(struct bert_layer),
+                            "the layers of a model", &layers, error);
+    if (result != STATUS_OK)
+        return result;
+    model->weights.layers        = layers;
+    struct model_packing packing = { options->progress, options->progress_user };
+    return model_bind_weights(model, &packing, error);
+}
+
+recto_status recto_model_open(recto_engine *engine, const char *name, const recto_model_options *options, recto_model **model,
+                              recto_error *error)
+{
+    recto_model_options chosen = { .struct_size = sizeof chosen };
+    struct error        local  = { 0 };
+    void               *block;
+    *model = NULL;
+    engine_take_options(&chosen, sizeof chosen, options);
+    status result = pool_alloc(engine->pool, MEMORY_WEIGHTS, sizeof **model, "a model", &block, &local);
+    if (result != STATUS_OK)
+        return engine_report(&local, result, error);
+    struct recto_model *opened = memset(block, 0, sizeof *opened);
+    opened->engine             = engine;
+    result                     = open_model(opened, name, &chosen, &local);
+    if (result != STATUS_OK)
+        recto_model_close(opened);
+    else
+        *model = opened;
+    malloc_trim(0);  /* what reading the files took is the system's again, as the pool already says */
+    return engine_report(&local, result, error);
+}
+
+void recto_model_close(recto_model *model)
+{
+    if (!model)
+        return;
+    struct pool *pool = model->engine->pool;
+    for (int i = 0; i < MODEL_PLANS; i++)
+        plan_close(model->plans[i].plan);
+    pack_close(model->pack);
+    pool_free(pool, model->weights.layers);
+    tokenizer_close(model->tokenizer);
+    model_folder_close(model->folder);
+    pool_free(pool, model);
+}
+
+recto_status recto_model_describe(const recto_model *model, recto_model_info *info)
+{
+    const struct model_folder *folder    = model->folder;
+    const enum dtype           precision = model->config.precision;
+    recto_model_info           all       = {
+        .struct_size  = info->struct_size,
+        .precision    = precision == DTYPE_F32    ? RECTO_PRECISION_FP32
+                        : precision == DTYPE_BF16 ? RECTO_PRECISION_BF16
+                                                  : RECTO_PRECISION_INT8,
+        .folder       = folder->path,
+        .dimensions   = folder->dimensions,
+        .max_tokens   = folder->max_tokens,
+        .layers       = folder->layers,
+        .width        = folder->width,
+        .heads        = folder->heads,
+        .inner        = folder->inner,
+        .vocabulary   = folder->vocabulary,
+        .pooling      = model_folder_pooling_name(folder->pooling),
+        .normalized   = folder->normalize,
+        .weight_bytes = pack_bytes(model->pack),
+        .packed_now   = model->packed_now,
+        .prompt_count   = folder->prompt_count,
+        .default_prompt = folder->default_prompt,
+    };
+    memcpy(info, &all, info->struct_size < sizeof all ? info->struct_size : sizeof all);
+    return RECTO_OK;
+}
+
+const char *recto_model_prompt(const recto_model *model, uint32_t index, const char **text)
+{
+    if (index >= model->folder->prompt_count)
+        return NULL;
+    if (text)
+        *text = model->folder->prompts[index].text;
+    return model->folder->prompts[index].name;
+}
+
+/* ---- Plans ---- */
+
+int model_token_cap(int tokens)
+{
+    int cap = 16;
+    while (cap < tokens)
+        cap = (cap & (cap - 1)) == 0 ? cap + cap / 2 : cap / 3 * 4;  /* 16, 24, 32, 48, 64, 96, ... */
+    return cap;
+}
+
+int model_sequence_cap(int token_cap) { return token_cap / 2 < 64 ? token_cap / 2 : 64; }
+
+static status trace(struct recto_model *model, int token_cap, struct plan **plan, struct error *error)
+{
+    int              longest = (int)model->folder->max_tokens < token_cap ? (int)model->folder->max_tokens : token_cap;
+    struct plan_caps caps    = { token_cap, model_sequence_cap(token_cap), longest, model->engine->workers };
+    enum dtype       travel  = model->config.precision == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F32;
+    status           result  = plan_begin(plan, model->engine->pool, &caps, travel, error);
+    if (result != STATUS_OK)
+        return result;
+    result = plan_finish(*plan, bert_trace(*plan, &model->config, &model->weights), error);
+    if (result != STATUS_OK)
+        *plan = NULL;
+    return result;
+}
+
+static struct model_plan_entry *find_plan(struct recto_model *model, int token_cap)
+{
+    for (int i = 0; i < MODEL_PLANS; i++)
+        if (model->plans[i].plan && model->plans[i].tokens == token_cap)
+            return &model->plans[i];
+    return NULL;
+}
+
+static void drop_plan(struct model_plan_entry *entry)
+{
+    plan_close(entry->plan);
+    *entry = (struct model_plan_entry){ 0 };
+}
+
+/* Least recently used first, until the cache is within its bytes and has a free entry; null when all are in use. */
+static struct model_plan_entry *make_room(struct recto_model *model, size_t bytes)
+{
+    for (;;) {
+        struct model_plan_entry *oldest = NULL, *empty = NULL;
+        size_t                   total = bytes;
+        for (int i = 0; i < MODEL_PLANS; i++) {
+            struct model_plan_entry *entry = &model->plans[i];
+            if (!entry->plan)
+                empty = entry;
+            else if (!entry->users && (!oldest || entry->used < oldest->used))
+                oldest = entry;
+            total += entry->plan ? plan_own_bytes(entry->plan) : 0;
+        }
+        if (empty && (total <= PLAN_CACHE_BYTES || !oldest))
+            return empty;
+        if (!oldest)
+            return NULL;
+        drop_plan(oldest);
+    }
+}
+
+status model_take_plan(struct recto_model *model, int token_cap, const struct plan **plan, struct error *error)
+{
+    struct recto_engine *engine = model->engine;
+    pthread_mutex_lock(&engine->lock);
+    struct model_plan_entry *entry = find_plan(model, token_cap);
+    if (entry) {
+        entry->users++;
+        entry->used = engine->runs;
+        *plan       = entry->plan;
+    }
+    pthread_mutex_unlock(&engine->lock);
+    if (entry)
+        return STATUS_OK;
+    struct plan *traced;  /* without the lock: tracing books memory, and booking may reclaim */
+    status       result = trace(model, token_cap, &traced, error);
+    if (result != STATUS_OK)
+        return result;
+    pthread_mutex_lock(&engine->lock);
+    engine->plans_built++;
+    entry = find_plan(model, token_cap);
+    if (entry) {  /* somebody was faster */
+        plan_close(traced);
+    } else if ((entry = make_room(model, plan_own_bytes(traced)))) {
+        *entry = (struct model_plan_entry){ .plan = traced, .tokens = token_cap };
+    } else {
+        result = error_set(error, STATUS_INTERNAL, "plans: all %d are in use", MODEL_PLANS);
+        plan_close(traced);
+    }
+    if (entry) {
+        entry->users++;
+        entry->used = engine->runs;
+        *plan       = entry->plan;
+    }
+    pthread_mutex_unlock(&engine->lock);
+    return result;
+}
+
+void model_release_plan(struct recto_model *model, const struct plan *plan)
+{
+    pthread_mutex_lock(&model->engine->lock);
+    for (int i = 0; i < MODEL_PLANS; i++)
+        if (model->plans[i].plan == plan)
+            model->plans[i].users--;
+    pthread_mutex_unlock(&model->engine->lock);
+}

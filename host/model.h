@@ -1,0 +1,48 @@
+/* model.h: an open model: settings, tokenizer, packed weights, plans. */
+#ifndef RECTO_HOST_MODEL_H
+#define RECTO_HOST_MODEL_H
+
+#include "host/engine.h"
+#include "loaders/model_folder.h"
+#include "loaders/pack.h"
+#include "loaders/tokenizer.h"
+#include "models/bert.h"
+
+enum { MODEL_PLANS = 24 };
+
+/* Plans by token cap, under the engine's lock. A plan in use is never dropped. */
+struct model_plan_entry {
+    struct plan *plan;
+    int          tokens;  /* its cap */
+    int          users;
+    uint64_t     used;    /* when it was used last, in runs */
+};
+
+struct recto_model {
+    struct recto_engine    *engine;
+    struct model_folder    *folder;
+    struct tokenizer       *tokenizer;
+    struct pack            *pack;
+    struct bert_config      config;
+    struct bert_weights     weights;
+    bool                    packed_now;
+    struct model_plan_entry plans[MODEL_PLANS];
+};
+
+/* The smallest cap of the ladder that holds `tokens`. */
+int model_token_cap(int tokens);
+/* How many sequences a plan of this token cap can take. */
+int model_sequence_cap(int token_cap);
+
+/* Finds or traces the plan for a token cap and marks it as in use until model_release_plan. Thread-safe. */
+MUST_CHECK status model_take_plan(struct recto_model *model, int token_cap, const struct plan **plan, struct error *error);
+void model_release_plan(struct recto_model *model, const struct plan *plan);
+
+/* model_pack.c: opens the packed weights of a precision, making them where there are none, and binds them. */
+struct model_packing {
+    recto_progress *progress;
+    void           *progress_user;
+};
+MUST_CHECK status model_bind_weights(struct recto_model *model, const struct model_packing *packing, struct error *error);
+
+#endif
