@@ -1,0 +1,12 @@
+# CUDA is optional: whether its compiler is here is found out and said once. Nothing is compiled with it in this version.
+if(RECTO_WITH_CUDA AND NOT DEFINED RECTO_NVCC)
+  find_program(RECTO_NVCC nvcc PATHS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES bin)
+  if(RECTO_NVCC)
+    message(STATUS "recto: found CUDA's compiler ${RECTO_NVCC}; this version computes on the CPU")
+  else()
+    message(STATUS "recto: no CUDA compiler found; this version computes on the CPU")
+  endif()
+endif()
+if(RECTO_WITH_CUDA STREQUAL "ON" AND NOT RECTO_NVCC)
+  message(FATAL_ERROR "RECTO_WITH_CUDA is ON, and CUDA's compiler nvcc was not found in PATH, CUDA_HOME or /usr/local/cuda")
+endif()
