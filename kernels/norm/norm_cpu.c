@@ -4,6 +4,9 @@
 
 #include <stdbool.h>
 
+/* Rows whose sums run side by side: a single chain of additions would spend its time waiting for itself. */
+enum { ROWS = 4 };
+
 struct normed_row {
     const float *x, *weight, *bias;
     float        mean, inverse;
@@ -19,25 +22,35 @@ LANES_INLINE v16 normed_lanes(const void *context, int i, int count)
 
 LANES_INLINE v16 stored_lanes(const void *row, int i, int count) { return v16_load_count((const float *)row + i, count); }
 
-LANES_INLINE float sum_row(const float *x, int width)
+LANES_INLINE void add_rows(v16 sum[ROWS], const float *const x[ROWS], int at, int count)
 {
-    v16 sum = v16_set1(0.0f);
-    LANES_ROW(width, i, count, sum = v16_add(sum, v16_load_count(x + i, count)));
-    return v16_sum(sum);
+    for (int i = 0; i < ROWS; i++)
+        sum[i] = v16_add(sum[i], v16_load_count(x[i] + at, count));
 }
 
-LANES_INLINE v16 add_square(v16 sum, const float *x, v16 mean, int count)
+LANES_INLINE void add_squares(v16 sum[ROWS], const float *const x[ROWS], const float mean[ROWS], int at, int count)
 {
-    v16 d = v16_sub(v16_load_count(x, count), mean);
-    d     = count == LANES ? d : v16_keep(d, count, v16_set1(0.0f));
-    return v16_fma(d, d, sum);
+    for (int i = 0; i < ROWS; i++) {
+        v16 d  = v16_sub(v16_load_count(x[i] + at, count), v16_set1(mean[i]));
+        d      = count == LANES ? d : v16_keep(d, count, v16_set1(0.0f));
+        sum[i] = v16_fma(d, d, sum[i]);
+    }
 }
 
-LANES_INLINE float sum_squares(const float *x, int width, float mean)
+static void mean_of_rows(const float *const x[ROWS], int width, float mean[ROWS])
 {
-    v16 sum = v16_set1(0.0f), subtrahend = v16_set1(mean);
-    LANES_ROW(width, i, count, sum = add_square(sum, x + i, subtrahend, count));
-    return v16_sum(sum);
+    v16 sum[ROWS] = { v16_set1(0.0f), v16_set1(0.0f), v16_set1(0.0f), v16_set1(0.0f) };
+    LANES_ROW(width, at, count, add_rows(sum, x, at, count));
+    for (int i = 0; i < ROWS; i++)
+        mean[i] = v16_sum(sum[i]) / (float)width;
+}
+
+static void inverse_of_rows(const float *const x[ROWS], int width, float epsilon, const float mean[ROWS], float inverse[ROWS])
+{
+    v16 sum[ROWS] = { v16_set1(0.0f), v16_set1(0.0f), v16_set1(0.0f), v16_set1(0.0f) };
+    LANES_ROW(width, at, count, add_squares(sum, x, mean, at, count));
+    for (int i = 0; i < ROWS; i++)
+        inverse[i] = 1.0f / lanes_sqrt(v16_sum(sum[i]) / (float)width + epsilon);
 }
 
 LANES_INLINE void store_vector(const struct normed_row *r, float *y, uint16_t *copy, int i, int count)
@@ -62,24 +75,21 @@ static void norm_row(const struct norm_args *a, int row, const struct normed_row
         quantize_row(normed_lanes, r, a->width, a->copy_for, copy, &a->copy_rows[row]);
 }
 
-LANES_INLINE float inverse_of(const struct norm_args *a, float squares)
+/* The last rows are taken up to ROWS times: the same sums again, and only what is in the range is written. */
+static void norm_rows(const struct norm_args *a, int row0, int row1, bool layer)
 {
-    return 1.0f / lanes_sqrt(squares / (float)a->width + a->epsilon);
-}
-
-void KERNEL(norm_layer)(const struct norm_args *a, int row0, int row1)
-{
-    for (int row = row0; row < row1; row++) {
-        const float *x    = row_read(a->x, a->x_stride, row);
-        float        mean = sum_row(x, a->width) / (float)a->width;
-        norm_row(a, row, &(struct normed_row){ x, a->weight, a->bias, mean, inverse_of(a, sum_squares(x, a->width, mean)) });
+    for (int row = row0; row < row1; row += ROWS) {
+        const float *x[ROWS];
+        float        mean[ROWS] = { 0 }, inverse[ROWS];
+        for (int i = 0; i < ROWS; i++)
+            x[i] = row_read(a->x, a->x_stride, row + i < row1 ? row + i : row1 - 1);
+        if (layer)
+            mean_of_rows(x, a->width, mean);
+        inverse_of_rows(x, a->width, a->epsilon, mean, inverse);
+        for (int i = 0; i < ROWS && row + i < row1; i++)
+            norm_row(a, row + i, &(struct normed_row){ x[i], a->weight, a->bias, mean[i], inverse[i] });
     }
 }
 
-void KERNEL(norm_rms)(const struct norm_args *a, int row0, int row1)
-{
-    for (int row = row0; row < row1; row++) {
-        const float *x = row_read(a->x, a->x_stride, row);
-        norm_row(a, row, &(struct normed_row){ x, a->weight, a->bias, 0.0f, inverse_of(a, sum_squares(x, a->width, 0.0f)) });
-    }
-}
+void KERNEL(norm_layer)(const struct norm_args *a, int row0, int row1) { norm_rows(a, row0, row1, true); }
+void KERNEL(norm_rms)(const struct norm_args *a, int row0, int row1) { norm_rows(a, row0, row1, false); }
