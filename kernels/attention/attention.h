@@ -12,8 +12,8 @@
  * One order of operations, the same on every instruction set. Keys are taken in tiles of ATTENTION_TILE from the start of
  * the sequence; lane = place in the tile % 16. For each tile, with M (-infinity), S (0) and y (0) from the tile before:
  *   dot[j] = one chain of fused multiply-adds along the head (bf16: the odd element of a pair first)
- *   M'     = max(M, scale * max dot), the maximum found in 16 lanes and folded as v16_maximum does
- *   w[j]   = exp(fma(dot[j], scale, -M'));  a = exp(M - M') (no first tile has it)
+ *   M'     = max(M, c * max dot), where c = scale * log2 e; the maximum in 16 lanes, folded as v16_maximum does
+ *   w[j]   = 2^(c * dot[j] - M'), product and difference rounded;  a = 2^(M - M') (no first tile has it)
  *   S      = fma(S, a, sum of w), the sum in 16 lanes, folded as v16_sum does
  *   y      = a * y, then one chain of fused multiply-adds with w[j] * v[j] along the keys; bf16: w[j] rounded to bf16, pairs
  *            of keys, the odd one first, as zero where it is missing

@@ -5,7 +5,7 @@
 #define ATTENTION_NAME       attention_bf16
 #define ATTENTION_PAIR       2
 #define ATTENTION_WEIGHTS(w) ((w)->halves)
-#define ATTENTION_STORE      v16_store_bf16
+#define ATTENTION_STORE      v16_store_bf16_normal
 #define PRODUCT_DOT          dot_bf16
 #define PRODUCT_LOAD         v16_load
 #define PRODUCT_STORE        v16_store

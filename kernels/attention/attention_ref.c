@@ -66,11 +66,11 @@ static float tile_maximum(const float *dots, int keys)
 }
 
 /* Turns dots into weights and returns their sum. */
-static float weigh(float *dots, int keys, float scale, float maximum)
+static float weigh(float *dots, int keys, float factor, float maximum)
 {
     float lanes[LANES] = { 0 };
     for (int j = 0; j < keys; j++) {
-        dots[j] = math_exp(fmaf(dots[j], scale, -maximum));
+        dots[j] = math_exp2_negative(factor * dots[j] - maximum);
         lanes[j % LANES] += dots[j];
     }
     return fold_sum(lanes);
@@ -102,13 +102,14 @@ static float mix_bf16(const struct query *query, const float *weights, int key, 
 static void take_tile(const struct query *query, struct state *state, int key, int keys)
 {
     const struct attention_args *a = query->args;
+    const float                  factor = a->scale * EXP_LOG2E;
     float                        weights[ATTENTION_TILE];
     for (int j = 0; j < keys; j++)
         weights[j] = dot(query, key + j);
-    float maximum = math_max(state->maximum, a->scale * tile_maximum(weights, keys));
-    float decay   = key > query->first ? math_exp(state->maximum - maximum) : 0.0f;
+    float maximum = math_max(state->maximum, factor * tile_maximum(weights, keys));
+    float decay   = key > query->first ? math_exp2_negative(state->maximum - maximum) : 0.0f;
     state->maximum = maximum;
-    state->sum     = fmaf(state->sum, decay, weigh(weights, keys, a->scale, maximum));
+    state->sum     = fmaf(state->sum, decay, weigh(weights, keys, factor, maximum));
     for (int i = 0; i < a->head_size; i++) {
         int   element = query->kv_head * a->head_size + i;
         float y       = key > query->first ? decay * state->y[i] : 0.0f;

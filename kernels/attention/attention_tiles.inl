@@ -129,17 +129,17 @@ static float maximum_of(const float *scores, int keys)
 }
 
 /* Turns one row of dots into weights and returns their sum; what fills up the last sixteen is zero. */
-static float weigh(const float *scores, element *weights, int keys, v16 scale, v16 minus_maximum)
+static float weigh(const float *scores, element *weights, int keys, v16 factor, v16 maximum)
 {
     v16 sum = v16_set1(0.0f);
     int j   = 0;
     for (; j + LANES <= keys; j += LANES) {
-        v16 weight = v16_exp(v16_fma(v16_load(scores + j), scale, minus_maximum));
+        v16 weight = v16_exp2_negative(v16_sub(v16_mul(factor, v16_load(scores + j)), maximum));
         sum        = v16_add(sum, weight);
         ATTENTION_STORE(weights + j, weight);
     }
     if (j < keys) {
-        v16 weight = v16_exp(v16_fma(v16_load(scores + j), scale, minus_maximum));
+        v16 weight = v16_exp2_negative(v16_sub(v16_mul(factor, v16_load(scores + j)), maximum));
         weight     = v16_keep(weight, keys - j, v16_set1(0.0f));
         sum        = v16_add(sum, weight);
         ATTENTION_STORE(weights + j, weight);
@@ -150,21 +150,20 @@ static float weigh(const float *scores, element *weights, int keys, v16 scale, v
 /* The softmax of a block over this tile: weights, the new maxima and sums; `decay` is what old outputs are multiplied by. */
 static void weigh_block(const struct work *w, const struct block *block, float decay[ATTENTION_BLOCK])
 {
-    const v16 scale = v16_set1(w->args->scale);
-    float     found[ATTENTION_BLOCK] = { 0 }, sums[ATTENTION_BLOCK] = { 0 }, minus[ATTENTION_BLOCK];
+    const v16 factor = v16_set1(w->args->scale * EXP_LOG2E);
+    float     found[ATTENTION_BLOCK] = { 0 }, sums[ATTENTION_BLOCK] = { 0 };
     for (int i = 0; i < block->rows; i++)
         found[i] = maximum_of(w->scores + i * ATTENTION_SCORE_STRIDE, keys_seen(w, block->row + i));
     v16 before = w->key > 0 ? v16_load(block->maxima) : v16_set1(-INFINITY);
-    v16 after  = v16_max(before, v16_mul(scale, v16_load(found)));
-    v16 factor = w->key > 0 ? v16_exp(v16_sub(before, after)) : v16_set1(0.0f);
+    v16 after  = v16_max(before, v16_mul(factor, v16_load(found)));
+    v16 fading = w->key > 0 ? v16_exp2_negative(v16_sub(before, after)) : v16_set1(0.0f);
     v16_store(block->maxima, after);
-    v16_store(decay, factor);
-    v16_store(minus, v16_negate(after));
+    v16_store(decay, fading);
     for (int i = 0; i < block->rows; i++)
         sums[i] = weigh(w->scores + i * ATTENTION_SCORE_STRIDE, ATTENTION_WEIGHTS(w) + i * ATTENTION_SCORE_STRIDE,
-                        keys_seen(w, block->row + i), scale, v16_set1(minus[i]));
+                        keys_seen(w, block->row + i), factor, v16_set1(block->maxima[i]));
     v16 sum = w->key > 0 ? v16_load(block->sums) : v16_set1(0.0f);
-    v16_store(block->sums, v16_fma(sum, factor, v16_load(sums)));
+    v16_store(block->sums, v16_fma(sum, fading, v16_load(sums)));
 }
 
 static void decay_outputs(const struct work *w, const struct block *block, const float *decay)

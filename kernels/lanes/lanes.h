@@ -17,6 +17,13 @@
 #define LANES        16
 #define LANES_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop over registers, of a constant count up to 16: it must disappear. */
+#ifdef __clang__
+#define LANES_UNROLL _Pragma("unroll")
+#else
+#define LANES_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #if defined(LANES_SIMDE) || defined(__AVX512F__)
 #include "kernels/lanes/lanes_avx512.h"
 #elif defined(__AVX2__)

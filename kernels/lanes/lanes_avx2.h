@@ -118,6 +118,8 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(words, 0xd8));
 }
 
+/* The same for numbers that are not denormal; some hardware takes those for zero. */
+LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x) { v16_store_bf16(p, x); }
 LANES_INLINE void lanes_transpose8(__m256i row[8])
 {
     __m256i t[8];

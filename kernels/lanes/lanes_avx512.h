@@ -61,6 +61,17 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(round, 16)));
 }
 
+/* The same for numbers that are not denormal; the hardware takes those for zero. */
+LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x)
+{
+#if defined(__AVX512BF16__) && !defined(LANES_SIMDE)
+    __m256bh halves = _mm512_cvtneps_pbh(x);
+    memcpy(p, &halves, sizeof halves);
+#else
+    v16_store_bf16(p, x);
+#endif
+}
+
 /* Transposes sixteen rows of sixteen. */
 LANES_INLINE void w16_transpose(w16 row[LANES])
 {

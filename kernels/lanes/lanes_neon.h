@@ -95,6 +95,8 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
     }
 }
 
+/* The same for numbers that are not denormal; some hardware takes those for zero. */
+LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x) { v16_store_bf16(p, x); }
 /* Transposes sixteen rows of sixteen. */
 LANES_INLINE void w16_transpose(w16 row[LANES])
 {

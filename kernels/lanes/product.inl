@@ -24,44 +24,57 @@ struct product {
 /* Rows are addressed from every third one: base, base + stride and base + 2 * stride are single operands on x86. */
 #define PRODUCT_ROW(i) (x[(i) / 3] + (size_t)((i) % 3) * stride)
 
+/* The next row of y. The compiler must not see through it: it would compute every row's address ahead and spill them. */
+LANES_INLINE product_sum *product_next(product_sum *y, size_t stride)
+{
+    y += stride;
+    __asm__("" : "+r"(y));
+    return y;
+}
+
 /* `rows` and `vectors` (panels) are constants wherever this is called. */
 LANES_INLINE void product_tile(const struct product *p, const int rows, const int vectors)
 {
-    const size_t stride = p->x_stride, panel = p->b_stride;
-    const char  *b = p->b;
-    const char  *x[5];
+    const size_t stride = p->x_stride, panel = p->b_stride, y_stride = p->y_stride;
+    const char  *b = p->b, *const end = b + 64 * (size_t)p->steps;
+    const char  *x[5] = { p->x };
+    product_sum *y = p->y;
     product_sums sum[LANES_TILE_ROWS][2];
-    for (int i = 0; i < 5; i++)
-        x[i] = p->x + (size_t)(3 * i) * stride;
-#pragma GCC unroll 16
+    for (int i = 1; i < 5; i++)
+        x[i] = x[i - 1] + 3 * stride;
+LANES_UNROLL
     for (int i = 0; i < rows; i++)
-#pragma GCC unroll 2
+LANES_UNROLL
         for (int v = 0; v < vectors; v++)
             sum[i][v] = PRODUCT_ZERO;
     if (p->continues) {
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++)
-#pragma GCC unroll 2
+LANES_UNROLL
+        for (int i = 0; i < rows; i++) {
+LANES_UNROLL
             for (int v = 0; v < vectors; v++)
-                sum[i][v] = PRODUCT_LOAD(p->y + p->y_stride * (size_t)i + v * LANES);
+                sum[i][v] = PRODUCT_LOAD(y + v * LANES);
+            y = product_next(y, y_stride);
+        }
+        y = p->y;
     }
-    for (int step = 0; step < p->steps; step++) {
-#pragma GCC unroll 16
+    for (; b < end; b += 64) {
+LANES_UNROLL
         for (int i = 0; i < rows; i++) {
             sum[i][0] = PRODUCT_DOT(sum[i][0], PRODUCT_ROW(i), b);
             if (vectors == 2)
                 sum[i][1] = PRODUCT_DOT(sum[i][1], PRODUCT_ROW(i), b + panel);
         }
-        b += 64;
-#pragma GCC unroll 5
+LANES_UNROLL
         for (int i = 0; i < 5; i++)
             x[i] += 4;
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 2
+LANES_UNROLL
+    for (int i = 0; i < rows; i++) {
+LANES_UNROLL
         for (int v = 0; v < vectors; v++)
-            PRODUCT_STORE(p->y + p->y_stride * (size_t)i + v * LANES, sum[i][v]);
+            PRODUCT_STORE(y + v * LANES, sum[i][v]);
+        y = product_next(y, y_stride);
+    }
 }
 
 typedef void product_function(const struct product *p);

@@ -18,6 +18,18 @@ LANES_INLINE v16 v16_exp(v16 x)
     return v16_bits(w16_add(w16_bits(p), w16_shift_left(v16_to_int(n), 23)));
 }
 
+LANES_INLINE v16 v16_exp2_negative(v16 x)
+{
+    x     = v16_max(x, v16_set1(EXP2_LOW));
+    v16 n = v16_round(x), r = v16_sub(x, n);
+    v16 p = v16_fma(v16_set1(EXP2_C5), r, v16_set1(EXP2_C4));
+    p     = v16_fma(p, r, v16_set1(EXP2_C3));
+    p     = v16_fma(p, r, v16_set1(EXP2_C2));
+    p     = v16_fma(p, r, v16_set1(EXP2_C1));
+    p     = v16_fma(p, r, v16_set1(1.0f));
+    return v16_bits(w16_add(w16_bits(p), w16_shift_left(v16_to_int(n), 23)));
+}
+
 LANES_INLINE v16 v16_gelu_erf(v16 x)
 {
     v16 c = v16_min(v16_max(x, v16_set1(-ERF_LIMIT)), v16_set1(ERF_LIMIT));

@@ -23,6 +23,14 @@
 #define EXP_LN2_HIGH 0.693359375f  /* exact in 10 bits, so that n * EXP_LN2_HIGH is exact */
 #define EXP_LN2_LOW -2.12194440e-4f
 
+/* 2^r for |r| <= 1/2, exactly 1 for 0; relative error 1e-7 before rounding */
+#define EXP2_C1 0.693147004f
+#define EXP2_C2 0.240222245f
+#define EXP2_C3 0.0555065088f
+#define EXP2_C4 0.00967264641f
+#define EXP2_C5 0.00133036484f
+#define EXP2_LOW -126.0f  /* below, the result stays 2^-126 */
+
 /* erf(x / sqrt 2) = x * P(x * x * ERF_SCALE - 1) for |x| <= ERF_LIMIT; absolute error 1.3e-7 before rounding. In powers of
  * the shifted square the terms stay small; in powers of x * x they would cancel and lose four digits. */
 #define ERF_LIMIT 5.2f
@@ -42,6 +50,19 @@ static inline float math_exp(float x)
     float n = nearbyintf(x * EXP_LOG2E);
     float r = fmaf(n, -EXP_LN2_LOW, fmaf(n, -EXP_LN2_HIGH, x));
     float p = fmaf(fmaf(fmaf(fmaf(fmaf(EXP_C5, r, EXP_C4), r, EXP_C3), r, EXP_C2), r, EXP_C1), r, EXP_C0);
+    int32_t bits;
+    memcpy(&bits, &p, 4);
+    bits += (int32_t)n * (1 << 23);
+    memcpy(&p, &bits, 4);
+    return p;
+}
+
+/* 2^x for x <= 0, where softmax needs it: cheaper than exp */
+static inline float math_exp2_negative(float x)
+{
+    x       = math_max(x, EXP2_LOW);
+    float n = nearbyintf(x), r = x - n;
+    float p = fmaf(fmaf(fmaf(fmaf(fmaf(EXP2_C5, r, EXP2_C4), r, EXP2_C3), r, EXP2_C2), r, EXP2_C1), r, 1.0f);
     int32_t bits;
     memcpy(&bits, &p, 4);
     bits += (int32_t)n * (1 << 23);
