@@ -48,6 +48,7 @@ WORKS = {
 KEPT_VARIANTS = 2         # after the first round only an engine's best ones are run on
 PAUSE_SECONDS = 0.03      # lets the threads of the engine before fall asleep
 SLOWEST_ANSWER_SECONDS = 600
+QUIET_PROCESSORS = 0.2    # more than this in other programs' hands, and a row is marked as disturbed
 # (work, precision): ratio to reach against the best peer of the same precision, or of the one named
 GOALS_AVX512 = {("bulk128", "fp32"): 1.2, ("bulk128", "int8"): 1.6, ("mixed", "fp32"): 1.2, ("mixed", "int8"): 1.6,
                 ("bulk128", "bf16"): 1.15, ("mixed", "bf16"): 1.15}
@@ -202,7 +203,8 @@ def start_engines(options, threads, flags, skipped):
     children = []
     for precision in PRECISIONS:
         reason = missing_for(precision, flags)
-        commands = {"recto": recto_command(options, precision, threads)} | {name: peer_command(options, name, threads) for name in PEERS[precision]}
+        commands = {"recto": recto_command(options, precision, threads)} | {name: peer_command(options, name, threads) for name in PEERS[precision]
+                                                                                 if name in options.peers}
         for name, command in commands.items():
             if reason or (name == "recto" and not (options.build / "recto-bench").exists()):
                 skipped[name, precision] = reason or f"{options.build / 'recto-bench'} does not exist"
@@ -227,7 +229,8 @@ class Neighbours:
     """Counts how many processors others keep busy between two moments: what a figure has to be read with."""
 
     def __init__(self, children):
-        self.children, self.began, self.busy = children, time.monotonic(), self.others()
+        self.children, self.began = children, time.monotonic()
+        self.busy = self.others()
 
     def others(self):
         return busy_seconds() - sum(busy_seconds(child.process.pid) for child in self.children if child.process.poll() is None)
@@ -302,6 +305,7 @@ def rows_of(work, threads, times, operations, measured, skipped):
             "variants": {name: found[name, precision][1] for name in peers},
             "rounds": {f"{name} {variant}".strip(): [round(ms, 4) for ms in values] for (name, kind), variants in times.items() if kind == precision
                        for variant, values in variants.items()},
+            "best_round_ms": {name: round(min(map(min, variants.values())), 4) for (name, kind), variants in times.items() if kind == precision},
             "skipped": {name: reason for (name, kind), reason in skipped.items() if kind == precision},
         })
     return rows
@@ -328,7 +332,7 @@ HEAD = "work          prec   T   recto ms    peer ms  best peer            ratio
 def cold_commands(options, flags):
     text = "The old bridge is closed until spring."
     commands = {(name, precision): peer_command(options, name, 2) + ["--cold", text] for precision in PRECISIONS if not missing_for(precision, flags)
-                for name in PEERS[precision]}
+                for name in PEERS[precision] if name in options.peers}
     if (options.build / "recto").exists():
         for precision in PRECISIONS:
             if not missing_for(precision, flags):
@@ -424,9 +428,11 @@ def parse():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--works", default=",".join([*WORKS, "cold"]))
+    parser.add_argument("--peers", default=",".join(name for names in PEERS.values() for name in names))
     parser.add_argument("--keep", action="store_true", help="put dated copies into profiling/results")
     options = parser.parse_args()
-    options.works, options.threads = options.works.split(","), [int(count) for count in options.threads.split(",")]
+    options.works, options.peers = options.works.split(","), options.peers.split(",")
+    options.threads = [int(count) for count in options.threads.split(",")]
     return options
 
 
@@ -452,6 +458,8 @@ def run_works(options, measured, flags, lengths, results):
                 row["processors_used_by_others"] = disturbed
                 results.append(row)
                 print(line_of(row), flush=True)
+            if disturbed > QUIET_PROCESSORS:
+                print(f"    {work}: others kept {disturbed} processors busy meanwhile; these figures do not count")
             write_results(results, False)
         for child in children:
             child.close()
