@@ -2,6 +2,7 @@
 #include "host/command.h"
 
 #include "host/command_arguments.h"
+#include "host/command_progress.h"
 #include "runtime/options.h"
 
 #include <errno.h>
@@ -65,6 +66,7 @@ int command_refuse(int code, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
+    progress_clear();
     fprintf(stderr, "recto: %s\n", sentence);
     return code;
 }
@@ -94,12 +96,14 @@ int command_report(status code, const char *sentence)
 
 /* ---- Signals ---- */
 
-static recto_cancel                 *cancel;
+static recto_cancel         *cancel;
 static volatile sig_atomic_t received;
 
 recto_cancel *command_cancel(void) { return cancel; }
 
 int command_interrupted(void) { return received ? 128 + received : 0; }
+
+bool command_is_interrupted(void) { return received != 0; }
 
 static void on_signal(int number)
 {

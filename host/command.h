@@ -37,6 +37,7 @@ int command_report(status code, const char *sentence);
 /* The first handle is made on the first call; null when the system gives no memory. */
 recto_cancel *command_cancel(void);
 /* 0, or the exit code for the signal that arrived. */
-int command_interrupted(void);
+int  command_interrupted(void);
+bool command_is_interrupted(void);
 
 #endif

@@ -1,0 +1,48 @@
+#include "loaders/tokenizer_folder.h"
+
+#include "loaders/file.h"
+
+enum { TOKENIZER_FILE_MAX = 256 << 20 };
+
+/* As transformers' BertTokenizer: accents are stripped where text is lower-cased, unless the folder says otherwise. */
+static struct tokenizer_settings settings_of(const struct model_folder *folder)
+{
+    const bool lower = folder->do_lower_case != MODEL_FOLDER_NO || folder->lower_case_first;
+    return (struct tokenizer_settings){
+        .clean_text    = true,
+        .split_chinese = folder->split_chinese != MODEL_FOLDER_NO,
+        .strip_accents = folder->strip_accents == MODEL_FOLDER_UNSAID ? lower : folder->strip_accents == MODEL_FOLDER_YES,
+        .lower_case    = lower,
+    };
+}
+
+static status open_text(struct tokenizer **tokenizer, struct pool *pool, const struct model_folder *folder, const char *text,
+                        size_t length, struct error *error)
+{
+    if (folder->tokenizer_json)
+        return tokenizer_open_json(tokenizer, pool, text, length, folder->tokenizer_json, error);
+    const struct tokenizer_vocabulary_file file = { .text = text, .length = length, .name = folder->vocab_txt,
+                                                    .settings = settings_of(folder) };
+    return tokenizer_open_vocabulary(tokenizer, pool, &file, error);
+}
+
+status tokenizer_folder_open(struct tokenizer **tokenizer, struct pool *pool, const struct model_folder *folder,
+                             struct error *error)
+{
+    const char *path = folder->tokenizer_json ? folder->tokenizer_json : folder->vocab_txt;
+    char       *text;
+    size_t      length;
+    *tokenizer    = NULL;
+    status result = file_read(pool, MEMORY_LOAD, path, TOKENIZER_FILE_MAX, &text, &length, error);
+    if (result != STATUS_OK)
+        return result;
+    result = open_text(tokenizer, pool, folder, text, length, error);
+    pool_free(pool, text);
+    if (result == STATUS_OK && tokenizer_vocabulary_size(*tokenizer) > folder->vocabulary) {
+        result     = error_set(error, STATUS_MODEL, "%s has ids up to %zu, config.json says vocab_size %u", path,
+                               tokenizer_vocabulary_size(*tokenizer) - 1, folder->vocabulary);
+        tokenizer_close(*tokenizer);
+        *tokenizer = NULL;
+    }
+    return result;
+}
