@@ -6,6 +6,7 @@
 #define ATTENTION_PAIR       2
 #define ATTENTION_WEIGHTS(w) ((w)->halves)
 #define ATTENTION_STORE      v16_store_bf16_normal
+#define ATTENTION_PACK(line, even, odd) w16_store((void *)(line), w16_load_pairs(even, odd))
 #define PRODUCT_DOT          dot_bf16
 #define PRODUCT_LOAD         v16_load
 #define PRODUCT_STORE        v16_store

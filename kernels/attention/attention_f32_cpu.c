@@ -6,6 +6,7 @@
 #define ATTENTION_PAIR       1
 #define ATTENTION_WEIGHTS(w) ((w)->scores)
 #define ATTENTION_STORE      v16_store
+#define ATTENTION_PACK(line, even, odd) ((void)(odd), memcpy(line, even, 64))
 #define PRODUCT_DOT          dot_f32
 #define PRODUCT_LOAD         v16_load
 #define PRODUCT_STORE        v16_store

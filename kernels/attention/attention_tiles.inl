@@ -9,8 +9,10 @@
  *   ATTENTION_PAIR      elements in 4 bytes
  *   ATTENTION_WEIGHTS   of a struct work: where the weights go
  *   ATTENTION_STORE     stores sixteen weights
+ *   ATTENTION_PACK      64 bytes of v's panel from sixteen elements of one key and, if they come in pairs, of the next
  *   element             the type of q, k, v and of the weights
  */
+#include "kernels/lanes/lanes_part.h"
 #include "kernels/lanes/product.inl"
 
 enum {
@@ -71,26 +73,33 @@ static void pack_key_panel(const struct work *w, int key, int keys, char *panel)
     for (int first = 0; first < words; first += LANES) {
         int count = words - first < LANES ? words - first : LANES;
         w16 lines[LANES];
-        for (int i = 0; i < LANES; i++) {
-            const char *k = row_of(w, w->args->k, w->args->k_stride, key + (i < keys ? i : 0), w->kv_head) + 4 * first;
-            lines[i]      = w16_bits(v16_load_part((const float *)(const void *)k, i < keys ? count : 0));
-        }
+        const char *k = row_of(w, w->args->k, w->args->k_stride, key, w->kv_head) + 4 * first;
+        for (int i = 0; i < keys; i++, k += w->args->k_stride)
+            lines[i] = count == LANES ? w16_load((const int32_t *)(const void *)k)
+                                      : w16_bits(v16_load_part((const float *)(const void *)k, count));
+        for (int i = keys; i < LANES; i++)
+            lines[i] = w16_set1(0);
         w16_transpose(lines);
         for (int i = 0; i < count; i++)
             w16_store((int32_t *)(void *)(panel + 64 * (first + i)), lines[i]);
     }
 }
 
-/* Elements [column, column + 16) of `pair` rows of v, interleaved; missing rows and elements are zero. */
-static void pack_value_line(const struct work *w, int key, int column, element *line)
+/* Elements [column, column + 16) of a pair of keys; missing keys and elements are zero. */
+static void pack_value_line(const struct work *w, int key, int column, char *line)
 {
-    const int width = w->args->head_size - column < LANES ? w->args->head_size - column : LANES;
-    memset(line, 0, 64);
-    for (int j = 0; j < ATTENTION_PAIR && key + j < w->keys; j++) {
-        const char *v = row_of(w, w->args->v, w->args->v_stride, w->key + key + j, w->kv_head);
-        for (int i = 0; i < width; i++)
-            line[i * ATTENTION_PAIR + j] = ((const element *)(const void *)v)[column + i];
+    const int     width = w->args->head_size - column < LANES ? w->args->head_size - column : LANES;
+    const size_t  stride = w->args->v_stride;
+    const char   *v = row_of(w, w->args->v, stride, w->key + key, w->kv_head) + (size_t)column * sizeof(element);
+    const element zero[LANES] = { 0 };
+    if (width == LANES) {
+        ATTENTION_PACK(line, v, key + 1 < w->keys ? v + stride : (const char *)zero);
+        return;
     }
+    element row[2][LANES] = { 0 };
+    for (int j = 0; j < ATTENTION_PAIR && key + j < w->keys; j++)
+        memcpy(row[j], v + stride * (size_t)j, (size_t)width * sizeof(element));
+    ATTENTION_PACK(line, row[0], row[1]);
 }
 
 static void pack(struct work *w, int key)
@@ -106,7 +115,7 @@ static void pack(struct work *w, int key)
     for (int column = 0; column < w->width; column += LANES) {
         char *panel = w->value_panels + (size_t)(column / LANES) * w->value_stride;
         for (int i = 0; i < w->keys; i += ATTENTION_PAIR)
-            pack_value_line(w, i, column, (element *)(void *)(panel + 64 * (i / ATTENTION_PAIR)));
+            pack_value_line(w, i, column, panel + 64 * (i / ATTENTION_PAIR));
     }
 }
 
@@ -117,7 +126,20 @@ static int keys_seen(const struct work *w, int row)
     return w->args->causal && seen < w->keys ? seen : w->keys;
 }
 
-static float maximum_of(const float *scores, int keys)
+LANES_INLINE void transpose(v16 row[LANES])
+{
+    w16 bits[LANES];
+LANES_UNROLL
+    for (int i = 0; i < LANES; i++)
+        bits[i] = w16_bits(row[i]);
+    w16_transpose(bits);
+LANES_UNROLL
+    for (int i = 0; i < LANES; i++)
+        row[i] = v16_bits(bits[i]);
+}
+
+/* The maxima of one row's scores in sixteen lanes. */
+LANES_INLINE v16 maximum_of(const float *scores, int keys)
 {
     v16 most = v16_set1(-INFINITY);
     int j    = 0;
@@ -125,11 +147,11 @@ static float maximum_of(const float *scores, int keys)
         most = v16_max(most, v16_load(scores + j));
     if (j < keys)
         most = v16_keep(v16_max(most, v16_load(scores + j)), keys - j, most);
-    return v16_maximum(most);
+    return most;
 }
 
-/* Turns one row of dots into weights and returns their sum; what fills up the last sixteen is zero. */
-static float weigh(const float *scores, element *weights, int keys, v16 factor, v16 maximum)
+/* Turns one row of dots into weights and returns their sums; what fills up the last sixteen is zero. */
+LANES_INLINE v16 weigh(const float *scores, element *weights, int keys, v16 factor, v16 maximum)
 {
     v16 sum = v16_set1(0.0f);
     int j   = 0;
@@ -144,26 +166,47 @@ static float weigh(const float *scores, element *weights, int keys, v16 factor, 
         sum        = v16_add(sum, weight);
         ATTENTION_STORE(weights + j, weight);
     }
-    return v16_sum(sum);
+    return sum;
+}
+
+/* Sixteen rows folded at once as v16_maximum and v16_sum fold one. */
+static v16 fold_maxima(v16 row[LANES])
+{
+    transpose(row);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            row[i] = v16_max(row[i], row[i + half]);
+    return row[0];
+}
+
+static v16 fold_sums(v16 row[LANES])
+{
+    transpose(row);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            row[i] = v16_add(row[i], row[i + half]);
+    return row[0];
 }
 
 /* The softmax of a block over this tile: weights, the new maxima and sums; `decay` is what old outputs are multiplied by. */
 static void weigh_block(const struct work *w, const struct block *block, float decay[ATTENTION_BLOCK])
 {
     const v16 factor = v16_set1(w->args->scale * EXP_LOG2E);
-    float     found[ATTENTION_BLOCK] = { 0 }, sums[ATTENTION_BLOCK] = { 0 };
-    for (int i = 0; i < block->rows; i++)
-        found[i] = maximum_of(w->scores + i * ATTENTION_SCORE_STRIDE, keys_seen(w, block->row + i));
+    v16       row[LANES];
+    for (int i = 0; i < LANES; i++)
+        row[i] = i < block->rows ? maximum_of(w->scores + i * ATTENTION_SCORE_STRIDE, keys_seen(w, block->row + i))
+                                 : v16_set1(0.0f);
     v16 before = w->key > 0 ? v16_load(block->maxima) : v16_set1(-INFINITY);
-    v16 after  = v16_max(before, v16_mul(factor, v16_load(found)));
+    v16 after  = v16_max(before, v16_mul(factor, fold_maxima(row)));
     v16 fading = w->key > 0 ? v16_exp2_negative(v16_sub(before, after)) : v16_set1(0.0f);
     v16_store(block->maxima, after);
     v16_store(decay, fading);
-    for (int i = 0; i < block->rows; i++)
-        sums[i] = weigh(w->scores + i * ATTENTION_SCORE_STRIDE, ATTENTION_WEIGHTS(w) + i * ATTENTION_SCORE_STRIDE,
-                        keys_seen(w, block->row + i), factor, v16_set1(block->maxima[i]));
+    for (int i = 0; i < LANES; i++)
+        row[i] = i < block->rows ? weigh(w->scores + i * ATTENTION_SCORE_STRIDE, ATTENTION_WEIGHTS(w) + i * ATTENTION_SCORE_STRIDE,
+                                         keys_seen(w, block->row + i), factor, v16_set1(block->maxima[i]))
+                                 : v16_set1(0.0f);
     v16 sum = w->key > 0 ? v16_load(block->sums) : v16_set1(0.0f);
-    v16_store(block->sums, v16_fma(sum, fading, v16_load(sums)));
+    v16_store(block->sums, v16_fma(sum, fading, fold_sums(row)));
 }
 
 static void decay_outputs(const struct work *w, const struct block *block, const float *decay)
@@ -220,13 +263,10 @@ static void store(const struct work *w, char *y, const float *outputs, v16 inver
     for (int column = 0; column < w->args->head_size; column += LANES) {
         int count = w->args->head_size - column < LANES ? w->args->head_size - column : LANES;
         v16 whole = v16_mul(v16_load(outputs + column), inverse);
-        if (w->args->y_type == DTYPE_F32) {
-            v16_store_part((float *)(void *)y + first + column, whole, count);
-        } else {
-            uint16_t halves[LANES];
-            v16_store_bf16(halves, whole);
-            memcpy((uint16_t *)(void *)y + first + column, halves, 2 * (size_t)count);
-        }
+        if (w->args->y_type == DTYPE_F32)
+            v16_store_count((float *)(void *)y + first + column, whole, count);
+        else
+            v16_store_bf16_count((uint16_t *)(void *)y + first + column, whole, count);
     }
 }
 

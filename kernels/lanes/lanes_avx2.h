@@ -120,6 +120,13 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
 
 /* The same for numbers that are not denormal; some hardware takes those for zero. */
 LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x) { v16_store_bf16(p, x); }
+/* Two rows of sixteen 16-bit elements, interleaved. */
+LANES_INLINE w16 w16_load_pairs(const void *even, const void *odd)
+{
+    __m256i e = _mm256_loadu_si256(even), o = _mm256_loadu_si256(odd);
+    __m256i outer = _mm256_unpacklo_epi16(e, o), inner = _mm256_unpackhi_epi16(e, o);
+    return (w16){ _mm256_permute2x128_si256(outer, inner, 0x20), _mm256_permute2x128_si256(outer, inner, 0x31) };
+}
 LANES_INLINE void lanes_transpose8(__m256i row[8])
 {
     __m256i t[8];

@@ -72,6 +72,12 @@ LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x)
 #endif
 }
 
+/* Two rows of sixteen 16-bit elements, interleaved. */
+LANES_INLINE w16 w16_load_pairs(const void *even, const void *odd)
+{
+    w16 low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(even)), high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(odd));
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
 /* Transposes sixteen rows of sixteen. */
 LANES_INLINE void w16_transpose(w16 row[LANES])
 {

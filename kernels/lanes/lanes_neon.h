@@ -97,6 +97,18 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
 
 /* The same for numbers that are not denormal; some hardware takes those for zero. */
 LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x) { v16_store_bf16(p, x); }
+/* Two rows of sixteen 16-bit elements, interleaved. */
+LANES_INLINE w16 w16_load_pairs(const void *even, const void *odd)
+{
+    const int16_t *e = even, *o = odd;
+    w16            result;
+    for (int i = 0; i < 2; i++) {
+        int16x8_t a = vld1q_s16(e + 8 * i), b = vld1q_s16(o + 8 * i);
+        result.q[2 * i]     = vreinterpretq_s32_s16(vzip1q_s16(a, b));
+        result.q[2 * i + 1] = vreinterpretq_s32_s16(vzip2q_s16(a, b));
+    }
+    return result;
+}
 /* Transposes sixteen rows of sixteen. */
 LANES_INLINE void w16_transpose(w16 row[LANES])
 {
