@@ -1,6 +1,6 @@
 # The CPU kernels: the references and tables once, and each vectorised file once for every instruction set it is meant for.
 # RECTO_KERNEL_OBJECTS is all of them, as $<TARGET_OBJECTS:...>.
-file(GLOB KERNEL_PLAIN CONFIGURE_DEPENDS kernels/*.c kernels/*/*_ref.c)
+file(GLOB KERNEL_PLAIN CONFIGURE_DEPENDS kernels/*.c kernels/*/*_ref.c kernels/*/*_pack.c)
 file(GLOB KERNEL_VECTORISED CONFIGURE_DEPENDS kernels/*/*_cpu.c)
 
 add_library(recto_kernels OBJECT ${KERNEL_PLAIN})

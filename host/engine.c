@@ -93,17 +93,20 @@ static status take_settings(struct recto_engine *engine, const recto_engine_opti
     return STATUS_OK;
 }
 
-/* Called when a booking does not fit: the arenas of slots that compute nothing and the buffers of finished requests. */
-static void reclaim(void *user, uint64_t bytes)
+void engine_give_back(struct recto_engine *engine)
 {
-    (void)bytes;
-    struct recto_engine *engine = user;
     pthread_mutex_lock(&engine->lock);
     for (int i = 0; i < engine->workers; i++)
         if (!engine->slots[i].busy)
             arena_trim(&engine->slots[i].arena, 0);
     engine_drop_requests(engine);
     pthread_mutex_unlock(&engine->lock);
+}
+
+static void reclaim(void *user, uint64_t bytes)
+{
+    (void)bytes;
+    engine_give_back(user);
 }
 
 static status start(struct recto_engine *engine, struct error *error)

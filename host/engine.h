@@ -40,7 +40,6 @@ struct recto_engine {
     struct request *first, *last; /* requests with texts that no worker has taken */
     struct request *idle;        /* requests of finished calls, kept for the next ones */
     uint64_t        texts, tokens, runs, shared_runs, splits, plans_built;
-    int             models;      /* open */
 };
 
 /* One sentence to the log callback; level 0 error, 1 warning, 2 note. */
@@ -52,7 +51,11 @@ recto_status engine_report(const struct error *from, status code, recto_error *t
 /* The caller's options over the defaults: the smaller of the two sizes is copied. */
 void engine_take_options(void *to, size_t to_size, const void *from);
 
-/* Gives back the requests that wait for a next call. */
+/* Gives back the requests that wait for a next call; the lock is held. */
 void engine_drop_requests(struct recto_engine *engine);
+
+/* Gives back what only serves the next call: arenas of slots that compute nothing, buffers of finished requests. Done when a
+ * booking does not fit and when a model is closed. */
+void engine_give_back(struct recto_engine *engine);
 
 #endif

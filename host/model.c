@@ -160,7 +160,9 @@ void recto_model_close(recto_model *model)
     pool_free(pool, model->weights.layers);
     tokenizer_close(model->tokenizer);
     model_folder_close(model->folder);
+    engine_give_back(model->engine);
     pool_free(pool, model);
+    malloc_trim(0);
 }
 
 recto_status recto_model_describe(const recto_model *model, recto_model_info *info)

@@ -158,8 +158,9 @@ RECTO_API const char *recto_model_prompt(const recto_model *model, uint32_t inde
 /* ---- Embedding. Any number of threads at once: their texts share batches. ---- */
 
 typedef struct recto_text {
-    const char *data;    /* UTF-8; need not end in NUL */
-    size_t      length;  /* bytes */
+    const char    *data;    /* UTF-8; need not end in NUL */
+    size_t         length;  /* bytes; of ids: tokens */
+    const int32_t *ids;     /* not null: these token ids instead of data, special tokens included; no prompt is added */
 } recto_text;
 
 typedef struct recto_text_result {

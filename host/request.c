@@ -128,7 +128,13 @@ static status join(struct request *request, const recto_text *text, const char *
     return STATUS_OK;
 }
 
-static status add_text(struct request *request, const recto_text *text, size_t *ids, recto_text_result *result, struct error *error)
+/* The ids of one text: as many as are embedded, and how many it has in all. */
+struct text_ids {
+    const int32_t *ids;
+    size_t         count, full_count;
+};
+
+static status encode_text(struct request *request, const recto_text *text, struct text_ids *found, struct error *error)
 {
     struct tokenizer_request encode = { .limit = request->model->folder->max_tokens };
     struct token_buffer     *tokens = &request->tokens;
@@ -137,20 +143,40 @@ static status add_text(struct request *request, const recto_text *text, size_t *
     status code = join(request, text, &encode.text, &encode.length, error);
     if (code == STATUS_OK)
         code = tokenizer_encode(request->model->tokenizer, &encode, tokens, error);
+    *found = (struct text_ids){ tokens->ids, tokens->count, tokens->full_count };
+    return code;
+}
+
+static status check_ids(const struct request *request, const recto_text *text, struct text_ids *found, struct error *error)
+{
+    const uint32_t most = request->model->folder->max_tokens, vocabulary = request->model->folder->vocabulary;
+    *found = (struct text_ids){ text->ids, text->length < most ? text->length : most, text->length };
+    if (!text->length)
+        return error_set(error, STATUS_INPUT, "no token ids; even an empty text has its special tokens");
+    for (size_t i = 0; i < found->count; i++)
+        if (text->ids[i] < 0 || (uint32_t)text->ids[i] >= vocabulary)
+            return error_set(error, STATUS_INPUT, "token id %d at position %zu, the vocabulary has %u", text->ids[i], i, vocabulary);
+    return STATUS_OK;
+}
+
+static status add_text(struct request *request, const recto_text *text, size_t *ids, recto_text_result *result, struct error *error)
+{
+    struct text_ids found;
+    status          code = text->ids ? check_ids(request, text, &found, error) : encode_text(request, text, &found, error);
     if (code != STATUS_OK)
         return code;
-    bool truncated = tokens->full_count > tokens->count;
+    bool truncated = found.full_count > found.count;
     if (truncated && !request->options.truncate)
-        return error_set(error, STATUS_INPUT, "%zu tokens, the model takes %u; shorten it or ask for truncation", tokens->full_count,
+        return error_set(error, STATUS_INPUT, "%zu tokens, the model takes %u; shorten it or ask for truncation", found.full_count,
                          request->model->folder->max_tokens);
-    code = grow(request, *ids, tokens->count, error);
+    code = grow(request, *ids, found.count, error);
     if (code != STATUS_OK)
         return code;
-    memcpy(request->ids + *ids, tokens->ids, tokens->count * sizeof *request->ids);
-    request->items[request->count++] = (struct request_item){ (uint32_t)tokens->count, *ids };
-    *ids += tokens->count;
+    memcpy(request->ids + *ids, found.ids, found.count * sizeof *request->ids);
+    request->items[request->count++] = (struct request_item){ (uint32_t)found.count, *ids };
+    *ids += found.count;
     if (result)
-        *result = (recto_text_result){ (uint32_t)tokens->count, truncated };
+        *result = (recto_text_result){ (uint32_t)found.count, truncated };
     return STATUS_OK;
 }
 

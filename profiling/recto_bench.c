@@ -1,0 +1,238 @@
+/* recto-bench: the engine as a child of profiling/bench.py, and the time of each op.
+ *
+ *   recto-bench serve --model FOLDER --precision P --threads N     commands on standard input, a JSON line each as answer:
+ *     ids FILE       token ids: int32 count, the lengths, then all ids
+ *     texts FILE     raw texts, JSON Lines with the field "text"
+ *     bulk R         all loaded ids, R times:                     {"ms_per_text": median}
+ *     one R          the first of them alone, R times:            {"ms_per_text": median}
+ *     mixed R        the raw texts, tokenisation included:        {"ms_per_text": median}
+ *   recto-bench ops --model FOLDER --precision P --threads N --tokens T    microseconds and rates of each kind of op
+ */
+#include "host/model.h"
+#include "loaders/file.h"
+#include "loaders/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { ROUNDS_MOST = 10000 };
+
+struct bench {
+    recto_engine *engine;
+    recto_model  *model;
+    recto_text   *texts;
+    size_t        count;
+    void         *storage;  /* what the texts point into */
+    float        *vectors;
+    size_t        dimensions;
+};
+
+static double now(clockid_t clock)
+{
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static int answer_error(const char *sentence)
+{
+    printf("{\"error\": \"%s\"}\n", sentence);
+    return 1;
+}
+
+static void *allocate(size_t bytes)
+{
+    void *block = malloc(bytes ? bytes : 1);
+    if (!block)
+        exit(answer_error("out of memory"));
+    return block;
+}
+
+static void take_texts(struct bench *b, recto_text *texts, size_t count, void *storage)
+{
+    free(b->texts);
+    free(b->storage);
+    free(b->vectors);
+    b->texts   = texts;
+    b->count   = count;
+    b->storage = storage;
+    b->vectors = allocate(count * b->dimensions * sizeof(float));
+}
+
+static int load_ids(struct bench *b, const char *path)
+{
+    FILE   *file = fopen(path, "rb");
+    int32_t count, *numbers;
+    long    bytes;
+    if (!file || fseek(file, 0, SEEK_END) || (bytes = ftell(file)) < 4)
+        return answer_error("the file of ids cannot be read");
+    rewind(file);
+    numbers    = allocate((size_t)bytes);
+    size_t got = fread(numbers, 1, (size_t)bytes, file);
+    fclose(file);
+    if (got != (size_t)bytes || (count = numbers[0]) < 1)
+        return answer_error("the file of ids is cut short");
+    recto_text *texts = allocate((size_t)count * sizeof *texts);
+    int32_t    *ids   = numbers + 1 + count;
+    for (int32_t i = 0; i < count; i++) {
+        texts[i] = (recto_text){ .length = (size_t)numbers[1 + i], .ids = ids };
+        ids += numbers[1 + i];
+    }
+    take_texts(b, texts, (size_t)count, numbers);
+    return 0;
+}
+
+static int load_texts(struct bench *b, const char *path)
+{
+    struct pool *pool;
+    FILE        *file  = fopen(path, "r");
+    char        *line  = NULL;
+    size_t       room  = 0, count = 0, used = 0, texts_room = 1 << 16, bytes_room = 64 << 20;
+    recto_text  *texts = allocate(texts_room * sizeof *texts);
+    char        *bytes = allocate(bytes_room);
+    if (!file || pool_open(&pool, 0, NULL) != STATUS_OK)
+        return answer_error("the file of texts cannot be read");
+    for (ssize_t length; (length = getline(&line, &room, file)) > 0 && count < texts_room; count++) {
+        struct json_document *document;
+        size_t                text_length;
+        if (json_parse(pool, line, (size_t)length, path, &document, NULL) != STATUS_OK)
+            return answer_error("a line of the texts is no JSON");
+        const char *text = json_as_string(json_member(json_root(document), "text"), &text_length);
+        if (!text || used + text_length > bytes_room)
+            return answer_error("a line of the texts has no field text");
+        memcpy(bytes + used, text, text_length);
+        texts[count] = (recto_text){ .data = bytes + used, .length = text_length };
+        used += text_length;
+        json_free(document);
+    }
+    fclose(file);
+    free(line);
+    pool_close(pool);
+    take_texts(b, texts, count, bytes);
+    return 0;
+}
+
+/* Embeds the first `count` texts `rounds` times; answers with the median. */
+static int measure(struct bench *b, size_t count, int rounds)
+{
+    static double times[ROUNDS_MOST];
+    recto_error   error = RECTO_ERROR_INIT;
+    if (!count || rounds < 1 || rounds > ROUNDS_MOST)
+        return answer_error("nothing is loaded, or the rounds make no sense");
+    for (int i = 0; i < rounds; i++) {
+        double start = now(CLOCK_MONOTONIC);
+        if (recto_embed(b->model, b->texts, count, NULL, b->vectors, NULL, &error))
+            return answer_error(error.message);
+        times[i] = now(CLOCK_MONOTONIC) - start;
+    }
+    qsort(times, (size_t)rounds, sizeof *times, compare);
+    printf("{\"ms_per_text\": %.6f, \"best\": %.6f}\n", times[rounds / 2] * 1e3 / (double)count, times[0] * 1e3 / (double)count);
+    return 0;
+}
+
+static int serve(struct bench *b)
+{
+    char line[4200];
+    while (fgets(line, sizeof line, stdin)) {
+        char word[16], rest[4100] = "";
+        if (sscanf(line, "%15s %4099[^\n]", word, rest) < 1)
+            continue;
+        if (strcmp(word, "ids") == 0 || strcmp(word, "texts") == 0) {
+            if (!(word[0] == 'i' ? load_ids : load_texts)(b, rest))
+                printf("{\"texts\": %zu}\n", b->count);
+        } else if (strcmp(word, "bulk") == 0 || strcmp(word, "mixed") == 0) {
+            measure(b, b->count, atoi(rest));
+        } else if (strcmp(word, "one") == 0) {
+            measure(b, b->count ? 1 : 0, atoi(rest));
+        } else {
+            answer_error("expected ids, texts, bulk, one or mixed");
+        }
+        fflush(stdout);
+    }
+    return 0;
+}
+
+/* One text of `tokens`, over and over: what each kind of op takes of a run, by the processor's own time when alone. */
+static int show_ops(struct bench *b, int tokens, int workers)
+{
+    enum { RUNS = 100 };
+    struct error       error;
+    struct slot       *slot = &b->engine->slots[0];
+    struct run         run  = { .live = { tokens, 1 } };
+    static double      seconds[1024];
+    struct run_times   times  = { seconds };
+    if (model_take_plan(b->model, model_token_cap(tokens), &run.plan, &error) != STATUS_OK ||
+        arena_fit(&slot->arena, plan_arena_bytes(run.plan), &error) != STATUS_OK)
+        return answer_error(error.message);
+    run.arena = slot->arena.base;
+    int32_t *ids = run_buffer(&run, PLAN_IDS), *positions = run_buffer(&run, PLAN_POSITIONS), *starts = run_buffer(&run, PLAN_STARTS);
+    for (int i = 0; i < tokens; i++) {
+        ids[i]       = (i * 7919 + 13) % 29000 + 1000;
+        positions[i] = i;
+    }
+    starts[0]     = 0;
+    starts[1]     = tokens;
+    void *control = allocate(run_control_bytes(run.plan) + 64);
+    control       = (void *)(((uintptr_t)control + 63) / 64 * 64);
+    run_plan(&b->engine->device, &run, b->engine->threads, workers, control, NULL);
+    double start = now(CLOCK_THREAD_CPUTIME_ID);
+    for (int i = 0; i < RUNS; i++)
+        run_plan(&b->engine->device, &run, b->engine->threads, workers, control, &times);
+    double all = (now(CLOCK_THREAD_CPUTIME_ID) - start) / RUNS;
+    printf("%-36s %9s %9s %9s\n", "op", "us a run", "G op/s", "GB/s");
+    for (int i = 0; i < plan_nodes(run.plan); i++) {
+        const char *label = plan_node(run.plan, i)->label;
+        if (strncmp(label, "layer ", 6) == 0 && strncmp(label, "layer 0", 7) != 0)
+            continue;  /* the first layer stands for all: the times of its like are added below */
+        double           sum  = 0.0;
+        struct plan_cost cost = { 0, 0 };
+        for (int j = i; j < plan_nodes(run.plan); j++)
+            if (j == i || (strncmp(label, "layer ", 6) == 0 && strcmp(strchr(plan_node(run.plan, j)->label, ' ') ? plan_node(run.plan, j)->label + 8 : "", label + 8) == 0 && strncmp(plan_node(run.plan, j)->label, "layer ", 6) == 0)) {
+                struct plan_cost one = plan_node_cost(run.plan, j, &run.live, (double)tokens * tokens);
+                sum += seconds[j] / RUNS;
+                cost.operations += one.operations;
+                cost.bytes += one.bytes;
+            }
+        printf("%-36s %9.1f %9.1f %9.1f\n", strncmp(label, "layer ", 6) == 0 ? label + 8 : label, sum * 1e6, cost.operations / sum / 1e9,
+               cost.bytes / sum / 1e9);
+    }
+    printf("%-36s %9.1f\n", "processor time of the first thread", all * 1e6);
+    return 0;
+}
+
+int main(int count, char **words)
+{
+    const char          *model = "all-minilm-l6-v2", *precision = "fp32";
+    int                  tokens = 128;
+    recto_error          error  = RECTO_ERROR_INIT;
+    recto_engine_options engine = { .struct_size = sizeof engine, .threads = 1 };
+    recto_model_options  options = { .struct_size = sizeof options };
+    recto_model_info     info    = { .struct_size = sizeof info };
+    struct bench         bench   = { 0 };
+    for (int i = 2; i + 1 < count; i += 2) {
+        if (strcmp(words[i], "--model") == 0)
+            model = words[i + 1];
+        else if (strcmp(words[i], "--precision") == 0)
+            precision = words[i + 1];
+        else if (strcmp(words[i], "--threads") == 0)
+            engine.threads = (uint32_t)atoi(words[i + 1]);
+        else if (strcmp(words[i], "--tokens") == 0)
+            tokens = atoi(words[i + 1]);
+    }
+    options.precision = strcmp(precision, "fp32") == 0   ? RECTO_PRECISION_FP32
+                        : strcmp(precision, "bf16") == 0 ? RECTO_PRECISION_BF16
+                                                         : RECTO_PRECISION_INT8;
+    if (recto_engine_open(&bench.engine, &engine, &error) || recto_model_open(bench.engine, model, &options, &bench.model, &error))
+        return answer_error(error.message);
+    recto_model_describe(bench.model, &info);
+    bench.dimensions = info.dimensions;
+    return count > 1 && strcmp(words[1], "ops") == 0 ? show_ops(&bench, tokens, (int)engine.threads) : serve(&bench);
+}
