@@ -158,9 +158,8 @@ RECTO_API const char *recto_model_prompt(const recto_model *model, uint32_t inde
 /* ---- Embedding. Any number of threads at once: their texts share batches. ---- */
 
 typedef struct recto_text {
-    const char    *data;    /* UTF-8; need not end in NUL */
-    size_t         length;  /* bytes; of ids: tokens */
-    const int32_t *ids;     /* not null: these token ids instead of data, special tokens included; no prompt is added */
+    const char *data;    /* UTF-8; need not end in NUL */
+    size_t      length;  /* bytes */
 } recto_text;
 
 typedef struct recto_text_result {
@@ -179,6 +178,7 @@ typedef struct recto_embed_options {
     const char         *prompt;       /* name of one of the model's prompts; default: the model's own default, if any */
     uint32_t            dimensions;   /* first so many of a vector, made length one again; default: all */
     int                 truncate;     /* 1: texts longer than the model allows are cut; default: they are an error */
+    int                 token_ids;    /* 1: data are int32_t token ids, special tokens included; no prompt is added */
     const recto_cancel *cancel;       /* default: none */
     uint64_t            deadline_ns;  /* CLOCK_MONOTONIC; default: none */
 } recto_embed_options;

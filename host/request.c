@@ -150,19 +150,20 @@ static status encode_text(struct request *request, const recto_text *text, struc
 static status check_ids(const struct request *request, const recto_text *text, struct text_ids *found, struct error *error)
 {
     const uint32_t most = request->model->folder->max_tokens, vocabulary = request->model->folder->vocabulary;
-    *found = (struct text_ids){ text->ids, text->length < most ? text->length : most, text->length };
-    if (!text->length)
-        return error_set(error, STATUS_INPUT, "no token ids; even an empty text has its special tokens");
+    size_t         full = text->length / sizeof(int32_t);
+    *found = (struct text_ids){ (const int32_t *)(const void *)text->data, full < most ? full : most, full };
+    if (!full || text->length % sizeof(int32_t) || (uintptr_t)text->data % sizeof(int32_t))
+        return error_set(error, STATUS_INPUT, "%zu bytes of token ids, expected aligned words of 4 and at least one", text->length);
     for (size_t i = 0; i < found->count; i++)
-        if (text->ids[i] < 0 || (uint32_t)text->ids[i] >= vocabulary)
-            return error_set(error, STATUS_INPUT, "token id %d at position %zu, the vocabulary has %u", text->ids[i], i, vocabulary);
+        if (found->ids[i] < 0 || (uint32_t)found->ids[i] >= vocabulary)
+            return error_set(error, STATUS_INPUT, "token id %d at position %zu, the vocabulary has %u", found->ids[i], i, vocabulary);
     return STATUS_OK;
 }
 
 static status add_text(struct request *request, const recto_text *text, size_t *ids, recto_text_result *result, struct error *error)
 {
-    struct text_ids found;
-    status          code = text->ids ? check_ids(request, text, &found, error) : encode_text(request, text, &found, error);
+    struct text_ids found = { 0 };
+    status code = request->options.token_ids ? check_ids(request, text, &found, error) : encode_text(request, text, &found, error);
     if (code != STATUS_OK)
         return code;
     bool truncated = found.full_count > found.count;

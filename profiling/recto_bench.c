@@ -27,6 +27,7 @@ struct bench {
     void         *storage;  /* what the texts point into */
     float        *vectors;
     size_t        dimensions;
+    int           token_ids;  /* the texts are ids */
 };
 
 static double now(clockid_t clock)
@@ -56,8 +57,9 @@ static void *allocate(size_t bytes)
     return block;
 }
 
-static void take_texts(struct bench *b, recto_text *texts, size_t count, void *storage)
+static void take_texts(struct bench *b, recto_text *texts, size_t count, void *storage, int token_ids)
 {
+    b->token_ids = token_ids;
     free(b->texts);
     free(b->storage);
     free(b->vectors);
@@ -83,10 +85,10 @@ static int load_ids(struct bench *b, const char *path)
     recto_text *texts = allocate((size_t)count * sizeof *texts);
     int32_t    *ids   = numbers + 1 + count;
     for (int32_t i = 0; i < count; i++) {
-        texts[i] = (recto_text){ .length = (size_t)numbers[1 + i], .ids = ids };
+        texts[i] = (recto_text){ (const char *)ids, (size_t)numbers[1 + i] * sizeof *ids };
         ids += numbers[1 + i];
     }
-    take_texts(b, texts, (size_t)count, numbers);
+    take_texts(b, texts, (size_t)count, numbers, 1);
     return 0;
 }
 
@@ -116,7 +118,7 @@ static int load_texts(struct bench *b, const char *path)
     fclose(file);
     free(line);
     pool_close(pool);
-    take_texts(b, texts, count, bytes);
+    take_texts(b, texts, count, bytes, 0);
     return 0;
 }
 
@@ -125,11 +127,12 @@ static int measure(struct bench *b, size_t count, int rounds)
 {
     static double times[ROUNDS_MOST];
     recto_error   error = RECTO_ERROR_INIT;
+    recto_embed_options options = { .struct_size = sizeof options, .token_ids = b->token_ids };
     if (!count || rounds < 1 || rounds > ROUNDS_MOST)
         return answer_error("nothing is loaded, or the rounds make no sense");
     for (int i = 0; i < rounds; i++) {
         double start = now(CLOCK_MONOTONIC);
-        if (recto_embed(b->model, b->texts, count, NULL, b->vectors, NULL, &error))
+        if (recto_embed(b->model, b->texts, count, &options, b->vectors, NULL, &error))
             return answer_error(error.message);
         times[i] = now(CLOCK_MONOTONIC) - start;
     }
@@ -160,51 +163,78 @@ static int serve(struct bench *b)
     return 0;
 }
 
-/* One text of `tokens`, over and over: what each kind of op takes of a run, by the processor's own time when alone. */
-static int show_ops(struct bench *b, int tokens, int workers)
+/* The inputs lie in the arena and are overwritten once they have been read. */
+static void fill(const struct run *run)
 {
-    enum { RUNS = 100 };
-    struct error       error;
-    struct slot       *slot = &b->engine->slots[0];
-    struct run         run  = { .live = { tokens, 1 } };
-    static double      seconds[1024];
-    struct run_times   times  = { seconds };
-    if (model_take_plan(b->model, model_token_cap(tokens), &run.plan, &error) != STATUS_OK ||
-        arena_fit(&slot->arena, plan_arena_bytes(run.plan), &error) != STATUS_OK)
-        return answer_error(error.message);
-    run.arena = slot->arena.base;
-    int32_t *ids = run_buffer(&run, PLAN_IDS), *positions = run_buffer(&run, PLAN_POSITIONS), *starts = run_buffer(&run, PLAN_STARTS);
-    for (int i = 0; i < tokens; i++) {
+    int32_t *ids = run_buffer(run, PLAN_IDS), *positions = run_buffer(run, PLAN_POSITIONS), *starts = run_buffer(run, PLAN_STARTS);
+    for (int i = 0; i < run->live.tokens; i++) {
         ids[i]       = (i * 7919 + 13) % 29000 + 1000;
         positions[i] = i;
     }
-    starts[0]     = 0;
-    starts[1]     = tokens;
-    void *control = allocate(run_control_bytes(run.plan) + 64);
-    control       = (void *)(((uintptr_t)control + 63) / 64 * 64);
-    run_plan(&b->engine->device, &run, b->engine->threads, workers, control, NULL);
-    double start = now(CLOCK_THREAD_CPUTIME_ID);
-    for (int i = 0; i < RUNS; i++)
-        run_plan(&b->engine->device, &run, b->engine->threads, workers, control, &times);
+    starts[0] = 0;
+    starts[1] = run->live.tokens;
+}
+
+/* What follows "layer N " in a label, or the label itself. */
+static const char *kind_of(const struct plan *plan, int node)
+{
+    const char *label = plan_node(plan, node)->label, *space = strncmp(label, "layer ", 6) == 0 ? strchr(label + 6, ' ') : NULL;
+    return space ? space + 1 : label;
+}
+
+/* The nodes of the same kind as `first`, which is the first of them, as one line. */
+static void show_kind(const struct run *run, int first, const double *seconds, int runs)
+{
+    double           sum = 0.0, pairs = (double)run->live.tokens * run->live.tokens;
+    struct plan_cost all = { 0, 0 };
+    int              nodes = 0;
+    for (int i = first; i < plan_nodes(run->plan); i++)
+        if (strcmp(kind_of(run->plan, i), kind_of(run->plan, first)) == 0 &&
+            (plan_node(run->plan, i)->linear == NULL) == (plan_node(run->plan, first)->linear == NULL) &&
+            (!plan_node(run->plan, i)->linear || (plan_node(run->plan, i)->linear->k == plan_node(run->plan, first)->linear->k &&
+                                                  plan_node(run->plan, i)->linear->n == plan_node(run->plan, first)->linear->n))) {
+            struct plan_cost one = plan_node_cost(run->plan, i, &run->live, pairs);
+            sum += seconds[i] / runs;
+            all.operations += one.operations;
+            all.bytes += one.bytes;
+            nodes++;
+        }
+    const struct linear_weight *w = plan_node(run->plan, first)->linear;
+    char                        shape[32] = "";
+    if (w)
+        snprintf(shape, sizeof shape, "%d x %d", w->n, w->k);
+    printf("%3d x %-18s %-12s %9.1f %9.1f %9.1f\n", nodes, kind_of(run->plan, first), shape, sum * 1e6, all.operations / sum / 1e9,
+           all.bytes / sum / 1e9);
+}
+
+/* One text of `tokens`, over and over: what each kind of op takes of a run. */
+static int show_ops(struct bench *b, int tokens, int workers)
+{
+    enum { RUNS = 100, NODES = 1024 };
+    struct error     error;
+    struct slot     *slot = &b->engine->slots[0];
+    struct run       run  = { .live = { tokens, 1 } };
+    static double    seconds[NODES];
+    struct run_times times = { seconds };
+    if (model_take_plan(b->model, model_token_cap(tokens), &run.plan, &error) != STATUS_OK ||
+        arena_fit(&slot->arena, plan_arena_bytes(run.plan), &error) != STATUS_OK)
+        return answer_error(error.message);
+    run.arena     = slot->arena.base;
+    void  *control = aligned_alloc(64, run_control_bytes(run.plan));
+    double start   = 0.0;
+    for (int i = -3; i < RUNS; i++) {
+        if (i == 0)
+            start = now(CLOCK_THREAD_CPUTIME_ID);
+        fill(&run);
+        run_plan(&b->engine->device, &run, b->engine->threads, workers, control, i < 0 ? NULL : &times);
+    }
     double all = (now(CLOCK_THREAD_CPUTIME_ID) - start) / RUNS;
     printf("%-36s %9s %9s %9s\n", "op", "us a run", "G op/s", "GB/s");
-    for (int i = 0; i < plan_nodes(run.plan); i++) {
-        const char *label = plan_node(run.plan, i)->label;
-        if (strncmp(label, "layer ", 6) == 0 && strncmp(label, "layer 0", 7) != 0)
-            continue;  /* the first layer stands for all: the times of its like are added below */
-        double           sum  = 0.0;
-        struct plan_cost cost = { 0, 0 };
-        for (int j = i; j < plan_nodes(run.plan); j++)
-            if (j == i || (strncmp(label, "layer ", 6) == 0 && strcmp(strchr(plan_node(run.plan, j)->label, ' ') ? plan_node(run.plan, j)->label + 8 : "", label + 8) == 0 && strncmp(plan_node(run.plan, j)->label, "layer ", 6) == 0)) {
-                struct plan_cost one = plan_node_cost(run.plan, j, &run.live, (double)tokens * tokens);
-                sum += seconds[j] / RUNS;
-                cost.operations += one.operations;
-                cost.bytes += one.bytes;
-            }
-        printf("%-36s %9.1f %9.1f %9.1f\n", strncmp(label, "layer ", 6) == 0 ? label + 8 : label, sum * 1e6, cost.operations / sum / 1e9,
-               cost.bytes / sum / 1e9);
-    }
+    for (int i = 0; i < plan_nodes(run.plan); i++)
+        if (strncmp(plan_node(run.plan, i)->label, "layer ", 6) != 0 || strncmp(plan_node(run.plan, i)->label, "layer 0", 7) == 0)
+            show_kind(&run, i, seconds, RUNS);
     printf("%-36s %9.1f\n", "processor time of the first thread", all * 1e6);
+    free(control);
     return 0;
 }
 
