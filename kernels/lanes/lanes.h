@@ -19,7 +19,7 @@
 
 /* Before a loop over registers, of a constant count up to 16: it must disappear. */
 #ifdef __clang__
-#define LANES_UNROLL _Pragma("unroll")
+#define LANES_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define LANES_UNROLL _Pragma("GCC unroll 16")
 #endif
