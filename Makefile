@@ -37,6 +37,7 @@ check: tests
 	@$(CTEST) --label-regex '^fast$$'
 
 bench: build
+	@cmake --build build --target recto-bench
 	@weights/fetch all-minilm-l6-v2
 	@$$(scripts/venv peers) profiling/bench.py
 

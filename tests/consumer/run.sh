@@ -18,7 +18,7 @@ install() { cmake --install "$build" --prefix "$1" > /dev/null; }
 says_version() {  # PROGRAM...: each prints the version that the header names
     version=$(awk '/^#define RECTO_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", dot, $3; dot = "." }' host/recto.h)
     for program; do
-        words=$("$program")
+        words=$($program)
         echo "$program: $words"
         case $words in *"$version"*) ;; *) echo "expected version $version"; exit 1 ;; esac
     done
@@ -58,8 +58,13 @@ pkg_config)
 find_package)
     install "$work/prefix"
     build_with_cmake "$here" -DCMAKE_PREFIX_PATH="$work/prefix"
-    if cmake -S "$here" -B "$work/later" -DCMAKE_PREFIX_PATH="$work/prefix" -Drecto_FIND_VERSION=0.2 2>/dev/null |
-            grep -q 'version: 0.2'; then echo "another minor version was accepted"; exit 1; fi ;;
+    for wrong in 0.2 0.0 1.0; do
+        if cmake -G Ninja -S "$here" -B "$work/wrong" -DCMAKE_PREFIX_PATH="$work/prefix" -DWANTED="$wrong" > "$work/log" 2>&1; then
+            echo "find_package(recto $wrong) was content with 0.1"
+            exit 1
+        fi
+        grep -q "requested version \"$wrong\"" "$work/log" || { cat "$work/log"; exit 1; }
+    done ;;
 moved)
     DESTDIR=$work/stage install /opt/recto
     mv "$work/stage/opt/recto" "$work/moved"
@@ -75,7 +80,6 @@ command)
     bytes=$(stat -c %s "$work/stripped")
     echo "recto, stripped: $bytes bytes"
     [ "$bytes" -le 8388608 ] || { echo "expected at most 8 MiB"; exit 1; }
-    says_command=$("$work/prefix/bin/recto" --version)
-    echo "$says_command" ;;
+    says_version "$work/prefix/bin/recto --version" ;;
 esac
 rm -rf "$work"
