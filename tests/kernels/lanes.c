@@ -13,21 +13,23 @@ static float from_bits(uint32_t bits)
     return value;
 }
 
-/* Two times sixteen floats: a step through all bit patterns, then patterns at random. Folds and bf16 are for numbers. */
-static void fill(enum probe probe, uint32_t first, float *x)
+/* Two times sixteen floats: a step through all bit patterns, then patterns at random. Folds and bf16 are for numbers. Every
+ * second time operands near each other: where exponents lie far apart, neither the order of a sum nor a fused product shows. */
+static void fill(enum probe probe, uint32_t first, int part, float *x)
 {
+    bool near    = probe >= PROBE_ADD && probe <= PROBE_SUM && part % 2;
     bool numbers = probe == PROBE_SUM || probe == PROBE_MAXIMUM || probe == PROBE_BF16 || probe == PROBE_BF16_PART;
     for (uint32_t i = 0; i < 32; i++) {
         x[i] = from_bits(i < 16 ? first + i * 0x10000001u : (uint32_t)random_bits());
-        if (probe == PROBE_INT || probe == PROBE_BYTES || probe == PROBE_BYTES_PART || (numbers && !isfinite(x[i])))
-            x[i] = random_float() * 300.0f;
+        if (near || probe == PROBE_INT || probe == PROBE_BYTES || probe == PROBE_BYTES_PART || (numbers && !isfinite(x[i])))
+            x[i] = random_float() * (near ? 1.0f : 300.0f);
     }
 }
 
 static void probe_case(lanes_probe *tested, enum probe probe, uint32_t first, int part)
 {
     float *x = NULL, whole[32], y[16], expected[16];
-    fill(probe, first, whole);
+    fill(probe, first, part, whole);
     if (probe == PROBE_LOAD_PART && first % 64 == 0) {  /* what lies behind the part cannot be read */
         x = guarded_new(sizeof(float) * (size_t)part);
         memcpy(x, whole, sizeof(float) * (size_t)part);
