@@ -230,17 +230,27 @@ static status compute_once(struct recto_engine *engine, struct slot *slot, const
     return result;
 }
 
-/* Gives up memory and place until somebody else has finished; false when nobody else is computing. */
-static bool wait_for_memory(struct recto_engine *engine, struct slot *slot)
+/* One text that did not fit beside what others hold: gives up its memory, lets them finish what they have begun, keeps them
+ * from beginning more, and is tried once more alone; then by one worker, which needs no control block. */
+static status compute_alone(struct recto_engine *engine, struct slot *slot, const struct pack_work *pack, int first, int team,
+                            struct error *error)
 {
     arena_trim(&slot->arena, 0);
     pthread_mutex_lock(&engine->lock);
-    bool others = --engine->running > 0;
-    if (others)
+    engine->alone++;
+    engine->computing--;
+    pthread_cond_broadcast(&engine->changed);
+    while (engine->computing > 0)
         pthread_cond_wait(&engine->changed, &engine->lock);
-    engine->running++;
+    engine->computing++;
     pthread_mutex_unlock(&engine->lock);
-    return others;
+    status result = compute_once(engine, slot, pack, first, 1, team, error);
+    if (result == STATUS_BUDGET && team > 1)
+        result = compute_once(engine, slot, pack, first, 1, 1, error);
+    pthread_mutex_lock(&engine->lock);
+    engine->alone--;
+    pthread_mutex_unlock(&engine->lock);
+    return result;
 }
 
 static status compute(struct recto_engine *engine, struct slot *slot, const struct pack_work *pack, int first, int count, int team,
@@ -254,26 +264,28 @@ static status compute(struct recto_engine *engine, struct slot *slot, const stru
         result = compute(engine, slot, pack, first, count / 2, team, error);
         return result == STATUS_OK ? compute(engine, slot, pack, first + count / 2, count - count / 2, team, error) : result;
     }
-    while (result == STATUS_BUDGET && wait_for_memory(engine, slot))
-        result = compute_once(engine, slot, pack, first, count, team, error);
-    return result == STATUS_BUDGET ? compute_once(engine, slot, pack, first, count, 1, error) : result;
+    return result == STATUS_BUDGET ? compute_alone(engine, slot, pack, first, team, error) : result;
 }
 
 /* ---- Working ---- */
+
+static bool may_begin(const struct recto_engine *engine) { return engine->running < engine->workers && !engine->alone; }
 
 /* Takes and computes packs until all texts of `request` are taken. Called and left with the lock held. */
 static void work(struct recto_engine *engine, const struct request *request)
 {
     struct pack_work pack;
-    while (request->taken < request->count && engine->running < engine->workers && take_pack(engine, &pack)) {
+    while (request->taken < request->count && may_begin(engine) && take_pack(engine, &pack)) {
         struct slot *slot = take_slot(engine);
         int          team = engine->first ? 1 : engine->workers - engine->running;  /* nothing else to do: help each other */
         struct error error;
         engine->running += team;
+        engine->computing++;
         pthread_mutex_unlock(&engine->lock);
         status result = compute(engine, slot, &pack, 0, pack.count, team, &error);
         pthread_mutex_lock(&engine->lock);
         engine->running -= team;
+        engine->computing--;
         slot->busy = false;
         for (int i = 0; i < pack.count; i++) {
             if (result != STATUS_OK)

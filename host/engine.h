@@ -36,7 +36,9 @@ struct recto_engine {
     pthread_mutex_t lock;        /* guards everything below */
     pthread_cond_t  changed;     /* a pack is done, or there is more work, or a slot is free */
     struct slot     slots[ENGINE_WORKERS_MAX];
-    int             running;     /* workers that compute now */
+    int             running;     /* workers that have a place, computing or not */
+    int             computing;   /* packs that are being computed: those that wait for memory are not */
+    int             alone;       /* packs that want all memory for themselves: while there are any, none begins */
     struct request *first, *last; /* requests with texts that no worker has taken */
     struct request *idle;        /* requests of finished calls, kept for the next ones */
     uint64_t        texts, tokens, runs, shared_runs, splits, plans_built;
