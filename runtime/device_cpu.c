@@ -55,7 +55,7 @@ static struct division divide(const struct device *device, const struct run *run
     } else if (workers > 1) {
         int pairs         = (linear_panels(node->linear->n) + 1) / 2;  /* tiles are two panels wide */
         division.parts[0] = pairs < workers * PARTS_EACH ? pairs : workers * PARTS_EACH;
-        if (has_second_step(node)) {
+        if (division.parts[0] > 1 && has_second_step(node)) {  /* an undivided linear takes the second step itself */
             division.phases   = 2;
             division.parts[1] = rows < 2 * workers ? 1 : workers;
         }
