@@ -114,14 +114,15 @@ static void on_signal(int number)
 /* Without SA_RESTART a read that waits for input returns; with SA_RESETHAND the second signal ends the process. */
 static int catch_signals(void)
 {
-    recto_error            error  = RECTO_ERROR_INIT;
-    const struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+    recto_error            error     = RECTO_ERROR_INIT;
+    const struct sigaction action    = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
     static const int       numbers[] = { SIGINT, SIGTERM, SIGHUP };
     if (recto_cancel_open(&cancel, &error) != RECTO_OK)
         return command_report((status)error.code, error.message);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         struct sigaction before;
-        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)  /* nohup stays in force */
+        const bool known = sigaction(numbers[i], NULL, &before) == 0;
+        if (numbers[i] != SIGHUP || !known || before.sa_handler != SIG_IGN)  /* nohup stays in force */
             sigaction(numbers[i], &action, NULL);
     }
     signal(SIGPIPE, SIG_DFL);  /* a reader that has seen enough ends us without a word, even if our parent ignores it */
@@ -179,6 +180,6 @@ int main(int count, char **words)
     }
     int code = run_word(count - 1, words + 1);
     if (code == COMMAND_DONE && (fflush(stdout) || ferror(stdout)))
-        code = command_refuse(COMMAND_INPUT, "cannot write standard output: %s", strerror(errno));
+        code = command_refuse(COMMAND_INPUT, "standard output: cannot write it: %s", strerror(errno));
     return code;
 }

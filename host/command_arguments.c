@@ -143,7 +143,7 @@ int arguments_parse(const struct command *command, const struct argument *table,
             options = false;
         } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
             fputs(command->help, stdout);
-            return fflush(stdout) ? command_refuse(COMMAND_INPUT, "cannot write standard output: %s", strerror(errno))
+            return fflush(stdout) ? command_refuse(COMMAND_INPUT, "standard output: cannot write it: %s", strerror(errno))
                                   : COMMAND_DONE;
         } else {
             int code = take_option(command, table, words, &i);

@@ -8,12 +8,13 @@
 /* A block: enough work for all threads, little beside a model. */
 enum { BLOCK_TEXTS = 512, BLOCK_LEAST = 16 << 10, BLOCK_MOST = 1 << 20 };
 
-/* Bytes of text, and as many of vectors. A tight budget is left to the model: what is read at once changes no answer. */
+/* Bytes of text, and as many of vectors. What a tight budget leaves is the model's to compute with: how much is read at once
+ * changes no answer. */
 static size_t block_bytes(const struct session *session)
 {
     recto_engine_info info = { .struct_size = sizeof info };
     recto_engine_describe(session->engine, &info);
-    const uint64_t share = info.budget_bytes / 128;
+    const uint64_t share = (info.budget_bytes - info.bytes_in_use) / 16;
     return info.budget_bytes == 0 || share > BLOCK_MOST ? BLOCK_MOST : share < BLOCK_LEAST ? BLOCK_LEAST : (size_t)share;
 }
 

@@ -1,5 +1,7 @@
 #include "host/command_ceiling.h"
 
+#include "kernels/lanes/busy.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -10,42 +12,9 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
-enum { RUNS = 20, STEPS_PER_LOOP = 24, READ_RUNS = 3 };
+enum { RUNS = 20, READ_RUNS = 3 };
 #define SECONDS_PER_RUN 0.002           /* short, so that some runs fall between two turns of a neighbour */
 #define READ_BYTES      ((size_t)64 << 20)  /* of each thread: more than its share of the caches */
-
-/* Each kernel is assembly, because compilers spill or fold such loops; 12 accumulators, STEP(assembly, i) for each. */
-#define EACH(STEP, assembly)                                                                                    \
-    STEP(assembly, 0) STEP(assembly, 1) STEP(assembly, 2) STEP(assembly, 3) STEP(assembly, 4) STEP(assembly, 5) \
-    STEP(assembly, 6) STEP(assembly, 7) STEP(assembly, 8) STEP(assembly, 9) STEP(assembly, 10) STEP(assembly, 11)
-#define DECLARE(zero, i) vector a##i = zero;
-#if defined(__x86_64__)
-#define ANY_REGISTER "v"
-#define TARGET(set)  __attribute__((target(set), noinline))
-#else
-#define ANY_REGISTER "w"
-#define TARGET(set)  __attribute__((noinline))
-#endif
-/* %0 is an accumulator, %1 a scratch register, %2 to %4 are operands. */
-#define MULTIPLY_ADD(assembly, i) \
-    __asm__ volatile(assembly : "+" ANY_REGISTER(a##i), "=&" ANY_REGISTER(scratch) : ANY_REGISTER(x), ANY_REGISTER(y), ANY_REGISTER(z));
-#define KERNEL(NAME, SET, TYPE, ZERO, ASSEMBLY)   \
-    TARGET(SET) static void NAME(uint64_t loops) \
-    {                                             \
-        typedef TYPE vector;                      \
-        vector scratch, x = ZERO, y = ZERO, z = ZERO; \
-        EACH(DECLARE, ZERO)                       \
-        for (uint64_t i = 0; i < loops; i++) {    \
-            EACH(MULTIPLY_ADD, ASSEMBLY)          \
-            EACH(MULTIPLY_ADD, ASSEMBLY)          \
-        }                                         \
-    }
 
 struct kernel {
     void (*run)(uint64_t loops);
@@ -57,32 +26,23 @@ struct kernel {
 #define KERNELS_MAX 6
 
 #if defined(__x86_64__)
-KERNEL(fma_avx2, "avx2,fma", __m256, _mm256_setzero_ps(), "vfmadd231ps %2, %3, %0")
-KERNEL(fma_avx512, "avx512f", __m512, _mm512_setzero_ps(), "vfmadd231ps %2, %3, %0")
-KERNEL(dot_bf16_avx512, "avx512f,avx512bf16", __m512i, _mm512_setzero_si512(), "vdpbf16ps %2, %3, %0")
-KERNEL(dot_u8s8_avx512, "avx512f,avx512vnni", __m512i, _mm512_setzero_si512(), "vpdpbusd %2, %3, %0")
-KERNEL(dot_u8s8_avx2, "avx2", __m256i, _mm256_setzero_si256(),
-       "vpmaddubsw %2, %3, %1\n\tvpmaddwd %1, %4, %1\n\tvpaddd %1, %0, %0")
-
 static int list_kernels(struct kernel kernels[KERNELS_MAX])
 {
     const bool          avx2 = __builtin_cpu_supports("avx2"), avx512 = __builtin_cpu_supports("avx512f");
     const struct kernel all[] = {
-        { fma_avx2, 8 * 2, offsetof(struct ceiling, fp32), avx2 && __builtin_cpu_supports("fma") },
-        { fma_avx512, 16 * 2, offsetof(struct ceiling, fp32), avx512 },
-        { dot_bf16_avx512, 32 * 2, offsetof(struct ceiling, bf16), avx512 && __builtin_cpu_supports("avx512bf16") },
-        { dot_u8s8_avx512, 64 * 2, offsetof(struct ceiling, int8), avx512 && __builtin_cpu_supports("avx512vnni") },
-        { dot_u8s8_avx2, 32 * 2, offsetof(struct ceiling, int8), avx2 },
+        { busy_fma_avx2, 8 * 2, offsetof(struct ceiling, fp32), avx2 && __builtin_cpu_supports("fma") },
+        { busy_fma_avx512, 16 * 2, offsetof(struct ceiling, fp32), avx512 },
+        { busy_dot_bf16_avx512, 32 * 2, offsetof(struct ceiling, bf16), avx512 && __builtin_cpu_supports("avx512bf16") },
+        { busy_dot_u8s8_avx512, 64 * 2, offsetof(struct ceiling, int8), avx512 && __builtin_cpu_supports("avx512vnni") },
+        { busy_dot_u8s8_avx2, 32 * 2, offsetof(struct ceiling, int8), avx2 },
     };
     memcpy(kernels, all, sizeof all);
     return sizeof all / sizeof *all;
 }
 #elif defined(__aarch64__)
-KERNEL(fma_neon, "", float32x4_t, vdupq_n_f32(0), "fmla %0.4s, %2.4s, %3.4s")
-
 static int list_kernels(struct kernel kernels[KERNELS_MAX])
 {
-    kernels[0] = (struct kernel){ fma_neon, 4 * 2, offsetof(struct ceiling, fp32), true };
+    kernels[0] = (struct kernel){ busy_fma_neon, 4 * 2, offsetof(struct ceiling, fp32), true };
     return 1;
 }
 #else
@@ -173,7 +133,7 @@ static double best_rate(const struct kernel *kernel, int threads)
         rate = work_together(workers, threads);
         best = rate > best ? rate : best;
     }
-    return best * (double)loops * STEPS_PER_LOOP * kernel->operations_per_step * 1e-9;
+    return best * (double)loops * BUSY_STEPS * kernel->operations_per_step * 1e-9;
 }
 
 static double read_rate(int threads)

@@ -1,7 +1,6 @@
 /* command_ceiling.h: what the arithmetic units and the memory of this machine can do at most, measured in a moment.
  *
- * A kernel is a loop of independent multiply-adds on registers, without memory: enough of them to hide every latency. The
- * ceiling of a precision is that of its fastest kernel. A multiply-add counts as two operations.
+ * The ceiling of a precision is that of the fastest loop of kernels/lanes/busy.h. A multiply-add counts as two operations.
  */
 #ifndef RECTO_HOST_COMMAND_CEILING_H
 #define RECTO_HOST_COMMAND_CEILING_H

@@ -36,7 +36,8 @@ static void print_stats(const struct session *session, const struct stream *stre
     recto_engine_describe(session->engine, &info);
     fprintf(stderr,
             "{\"texts\":%llu,\"tokens\":%llu,\"truncated\":%llu,\"seconds\":%.6f,\"load_seconds\":%.6f,\"peak_bytes\":%llu,"
-            "\"budget_bytes\":%llu,\"splits\":%llu,\"device\":\"%s\",\"instructions\":\"%s\",\"precision\":\"%s\",\"threads\":%u}\n",
+            "\"budget_bytes\":%llu,\"splits\":%llu,\"device\":\"%s\",\"instructions\":\"%s\",\"precision\":\"%s\","
+            "\"threads\":%u}\n",
             (unsigned long long)stream->texts, (unsigned long long)stream->tokens, (unsigned long long)stream->truncated, seconds,
             session->load_seconds, (unsigned long long)info.peak_bytes, (unsigned long long)info.budget_bytes,
             (unsigned long long)info.splits, info.device, info.instructions, session_precision(session), info.threads);

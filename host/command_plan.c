@@ -86,12 +86,14 @@ static struct plan_cost write_node(struct output *out, const struct plan *plan, 
 static void write_totals(struct output *out, const struct plan *plan, struct plan_cost cost)
 {
     const size_t live = plan_live_bytes(plan), layout = plan_layout_bytes(plan);
-    output_format(out, "\noperations        %12.3f GFLOP, %.1f MiB moved at least\n", cost.operations * 1e-9, cost.bytes / 1048576.0);
+    output_format(out, "\noperations        %12.3f GFLOP, %.1f MiB moved at least\n", cost.operations * 1e-9,
+                  cost.bytes / 1048576.0);
     output_format(out, "nodes, buffers    %12d, %d; the plan itself takes %zu bytes\n", plan_nodes(plan), plan_buffers(plan),
                   plan_own_bytes(plan));
     output_format(out, "arena             %12zu bytes: %zu of buffers, %d times %zu of scratch\n", plan_arena_bytes(plan), layout,
                   plan_limits(plan)->workers, plan_scratch_bytes(plan));
-    output_format(out, "largest live set  %12zu bytes; the layout is %.4f of it\n", live, live ? (double)layout / (double)live : 1.0);
+    output_format(out, "largest live set  %12zu bytes; the layout is %.4f of it\n", live,
+                  live ? (double)layout / (double)live : 1.0);
 }
 
 static void write_plan(struct output *out, const struct session *session, const struct plan *plan, const struct live *live)
@@ -99,8 +101,8 @@ static void write_plan(struct output *out, const struct session *session, const 
     const struct plan_caps *caps  = plan_limits(plan);
     const double            each  = (double)live->tokens / live->sequences, pairs = each * each * live->sequences;
     struct plan_cost        total = { 0, 0 };
-    output_format(out, "plan of %s in %s for up to %d tokens of up to %d texts, costs for %d tokens of %d\n\n", session->info.folder,
-                  session_precision(session), caps->tokens, caps->sequences, live->tokens, live->sequences);
+    output_format(out, "plan of %s in %s for up to %d tokens of up to %d texts, costs for %d tokens of %d\n\n",
+                  session->info.folder, session_precision(session), caps->tokens, caps->sequences, live->tokens, live->sequences);
     output_format(out, "%4s %-10s%-28s%-24s%-24s%10s %10s  %10s %10s  %-7s %s\n", "node", "op", "label", "reads", "writes", "MFLOP",
                   "KiB moved", "offset", "bytes", "nodes", "fused");
     for (int i = 0; i < PLAN_INPUTS; i++) {

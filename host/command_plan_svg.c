@@ -7,7 +7,9 @@ enum { COLUMN = 34, HEIGHT = 640, LEFT = 96, TOP = 48, BOTTOM = 190, RIGHT = 24,
 
 void plan_buffer_name(const struct plan *plan, int buffer, char *name, size_t room)
 {
-    static const char *const  inputs[PLAN_INPUTS] = { [PLAN_IDS] = "ids", [PLAN_POSITIONS] = "positions", [PLAN_STARTS] = "starts" };
+    static const char *const inputs[PLAN_INPUTS] = {
+        [PLAN_IDS] = "ids", [PLAN_POSITIONS] = "positions", [PLAN_STARTS] = "starts",
+    };
     const struct plan_buffer *b    = plan_buffer(plan, buffer);
     const struct plan_node   *node = plan_node(plan, b->first);
     const char *label = buffer < PLAN_INPUTS ? inputs[buffer] : node->label;
@@ -32,8 +34,9 @@ static void write_escaped(struct output *out, const char *text, size_t most)
 static const char *colour_of(const struct plan *plan, int buffer)
 {
     static const char *const colours[OPS] = {
-        [OP_EMBED] = "#8dd3c7", [OP_NORM] = "#bebada", [OP_LINEAR] = "#80b1d3",  [OP_QUANTIZE] = "#fdb462", [OP_CONVERT] = "#fdb462",
-        [OP_ROTARY] = "#b3de69", [OP_ATTENTION] = "#fb8072", [OP_POOL] = "#b3de69", [OP_NORMALIZE] = "#fccde5",
+        [OP_EMBED] = "#8dd3c7",   [OP_NORM] = "#bebada",   [OP_LINEAR] = "#80b1d3",    [OP_QUANTIZE] = "#fdb462",
+        [OP_CONVERT] = "#fdb462", [OP_ROTARY] = "#b3de69", [OP_ATTENTION] = "#fb8072", [OP_POOL] = "#b3de69",
+        [OP_NORMALIZE] = "#fccde5",
     };
     const struct plan_buffer *b = plan_buffer(plan, buffer);
     if (buffer < PLAN_INPUTS)
@@ -53,8 +56,8 @@ static void write_box(struct output *out, const struct plan *plan, int buffer, d
     output_format(out, "<g><title>");
     write_escaped(out, name, sizeof name);
     output_format(out, "\n%zu bytes at %zu, nodes %d to %d</title>", b->bytes, b->offset, b->first, b->last);
-    output_format(out, "<rect x=\"%d\" y=\"%.2f\" width=\"%d\" height=\"%.2f\" fill=\"%s\" stroke=\"#333\" stroke-width=\"0.5\"/>", x,
-                  y, width, height > 0.5 ? height : 0.5, colour_of(plan, buffer));
+    output_format(out, "<rect x=\"%d\" y=\"%.2f\" width=\"%d\" height=\"%.2f\" fill=\"%s\" stroke=\"#333\" "
+                       "stroke-width=\"0.5\"/>", x, y, width, height > 0.5 ? height : 0.5, colour_of(plan, buffer));
     if (height >= 12 && width >= 4 * LETTER) {
         output_format(out, "<text x=\"%d\" y=\"%.2f\">", x + 3, y + height / 2 + 4);
         write_escaped(out, name, (size_t)(width - 6) / LETTER);
@@ -74,8 +77,8 @@ static void write_axes(struct output *out, const struct plan *plan, double scale
     }
     for (int i = 0; i < plan_nodes(plan); i++) {
         const int x = LEFT + i * COLUMN + COLUMN / 2;
-        output_format(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" transform=\"rotate(-60 %d %d)\">%d ", x, floor + 14, x, floor + 14,
-                      i);
+        output_format(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" transform=\"rotate(-60 %d %d)\">%d ", x, floor + 14, x,
+                      floor + 14, i);
         write_escaped(out, plan_node(plan, i)->label, sizeof plan_node(plan, i)->label);
         output_text(out, "</text>\n");
     }
