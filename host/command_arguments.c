@@ -50,16 +50,18 @@ static int refuse_option(const struct command *command, const struct argument *t
 {
     const char *names[OPTIONS_MAX + 2], *near;
     char        name[NAME_MAX_LENGTH + 2];
-    int         count = 0;
+    const int   dashes = word[1] == '-' ? 2 : 1, length = (int)strcspn(word, "=");  /* the value is not the mistake */
+    int         count  = 0;
     for (; table->name && count < OPTIONS_MAX; table++)
         names[count++] = table->name;
     names[count++] = "help";
     names[count]   = NULL;
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 1 + (word[1] == '-'), "="), word + 1 + (word[1] == '-'));
+    snprintf(name, sizeof name, "%.*s", length - dashes, word + dashes);
     near = arguments_nearest(name, names);
     if (near)
-        return command_refuse(COMMAND_USAGE, "%s has no option '%s'; did you mean --%s?", command->name, word, near);
-    return command_refuse(COMMAND_USAGE, "%s has no option '%s'; see recto %s --help", command->name, word, command->name);
+        return command_refuse(COMMAND_USAGE, "%s has no option '%.*s'; did you mean --%s?", command->name, length, word, near);
+    return command_refuse(COMMAND_USAGE, "%s has no option '%.*s'; see recto %s --help", command->name, length, word,
+                          command->name);
 }
 
 static int store_choice(const struct argument *argument, const char *text)
