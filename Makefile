@@ -70,6 +70,7 @@ base:
 build/build.ninja:
 	@cmake --preset release --log-level=NOTICE -DRECTO_BUILD_TESTS=OFF
 
+# Whoever tests wants no warning; whoever only builds, perhaps with another compiler, is not stopped by one.
 tests:
 	@scripts/setup test
-	@cmake --preset release --log-level=NOTICE -DRECTO_BUILD_TESTS=ON
+	@cmake --preset release --log-level=NOTICE -DRECTO_BUILD_TESTS=ON -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
