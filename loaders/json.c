@@ -3,17 +3,22 @@
 #include "loaders/file.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <string.h>
 
+/* A document and all its values are one block. The library does not look whether the buffer of the string it reads could
+ * grow, and would lose letters or abort: so the memory is taken before, as much as it can ever need. */
 struct json_document {
-    struct pool *pool;
-    json_t      *root;
-    uint64_t     booked;
+    _Alignas(16) struct pool *pool;
+    json_t                   *root;
+    size_t                    room, used;  /* of `memory` */
+    _Alignas(16) char         memory[];
 };
 
 /* What a walk over the raw text finds: enough to bound the depth and the memory before the library sees a byte. */
 struct json_census {
     uint64_t strings, colons, commas, containers;
+    size_t   longest;     /* bytes of the longest string or number, white space around it included */
     size_t   deepest_at;  /* byte of the bracket that passed JSON_DEPTH_MAX */
     bool     too_deep;
 };
@@ -28,8 +33,13 @@ static size_t string_end(const char *text, size_t length, size_t at)
 static struct json_census json_count(const char *text, size_t length)
 {
     struct json_census census = {0};
-    int depth = 0;
+    int    depth = 0;
+    size_t begin = 0;
     for (size_t at = 0; at < length; at++) {
+        if (strchr(":,{[}]", text[at]) && text[at]) {
+            census.longest = at - begin > census.longest ? at - begin : census.longest;
+            begin = at + 1;
+        }
         switch (text[at]) {
         case '"':
             census.strings++;
@@ -54,18 +64,41 @@ static struct json_census json_count(const char *text, size_t length)
     return census;
 }
 
-/* An upper bound of what jansson takes from the C library at its peak, heap headers included; test_json.c measures that
- * it is one. A member: its pair (64 bytes and the key) and two buckets of 16 bytes, with the old table alive while it
- * grows. An element: 8 bytes of a table that doubles, with the old one alive. The text's length counts three times: the
- * longest string is collected in a buffer that doubles, with the old one alive, before its bytes are kept. */
+/* An upper bound of what jansson takes when nothing is given back. A member: its pair (57 bytes and the key), the key as it
+ * was read, and buckets of 16 bytes in a table that doubles. A string: its value (32 bytes) and its bytes. An element: 8
+ * bytes of a table that doubles. All keys twice and all strings once are at most twice the text's length; the longest one
+ * is collected in a buffer that doubles from 16 bytes on. Each block is rounded up to 16. */
 static uint64_t json_memory_bound(const struct json_census *census, size_t length)
 {
-    enum { MEMBER = 144, STRING = 80, NUMBER = 32, CONTAINER = 256, ELEMENT = 24, DOCUMENT = 1024 };
+    enum { MEMBER = 160, STRING = 48, NUMBER = 32, CONTAINER = 256, ELEMENT = 32, DOCUMENT = 1024 };
     uint64_t keys = census->colons < census->strings ? census->colons : census->strings;
     uint64_t values = census->commas + census->containers + 1;
     uint64_t elements = values - (keys < values ? keys : values);
-    return DOCUMENT + 3 * (uint64_t)length + keys * MEMBER + (census->strings - keys) * STRING + values * NUMBER +
-           elements * ELEMENT + census->containers * CONTAINER;
+    return DOCUMENT + 2 * (uint64_t)length + 4 * (uint64_t)census->longest + keys * MEMBER +
+           (census->strings - keys) * STRING + values * NUMBER + elements * ELEMENT + census->containers * CONTAINER;
+}
+
+static _Thread_local struct json_document *being_parsed;
+
+static void *take(size_t bytes)
+{
+    struct json_document *document = being_parsed;
+    size_t                rounded = (bytes + 15) / 16 * 16;
+    if (!document || rounded < bytes || rounded > document->room - document->used)
+        return NULL;
+    void *block = document->memory + document->used;
+    document->used += rounded;
+    return block;
+}
+
+static void keep(void *block)
+{
+    (void)block;  /* json_free gives back all at once */
+}
+
+static void set_allocator(void)
+{
+    json_set_alloc_funcs(take, keep);
 }
 
 /* The library quotes the text in its sentences: keep what is printed to plain ASCII. */
@@ -79,7 +112,7 @@ static void make_printable(char *text)
 static status json_refuse(json_error_t *cause, const char *name, struct error *error)
 {
     if (json_error_code(cause) == json_error_out_of_memory)
-        return error_set(error, STATUS_MEMORY, "json: %s: the system gave no memory to read it", name);
+        return error_set(error, STATUS_INTERNAL, "json: %s: its values need more memory than was foreseen", name);
     make_printable(cause->text);
     return error_set(error, STATUS_MODEL, "json: %s: line %d, column %d, byte %d: %s", name, cause->line, cause->column,
                      cause->position, cause->text);
@@ -88,8 +121,12 @@ static status json_refuse(json_error_t *cause, const char *name, struct error *e
 static status json_load(struct json_document *document, const char *text, size_t length, const char *name,
                         struct error *error)
 {
-    json_error_t cause;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    json_error_t          cause;
+    pthread_once(&once, set_allocator);
+    being_parsed = document;
     document->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &cause);
+    being_parsed = NULL;
     return document->root ? STATUS_OK : json_refuse(&cause, name, error);
 }
 
@@ -101,17 +138,14 @@ status json_parse(struct pool *pool, const char *text, size_t length, const char
     if (census.too_deep)
         return error_set(error, STATUS_MODEL, "json: %s: byte %zu: nested deeper than %d levels", name, census.deepest_at,
                          JSON_DEPTH_MAX);
-    void  *block;
-    status code = pool_alloc(pool, MEMORY_LOAD, sizeof(struct json_document), "a JSON document", &block, error);
+    void    *block;
+    uint64_t room = json_memory_bound(&census, length);
+    status   code = pool_alloc(pool, MEMORY_LOAD, sizeof(struct json_document) + (size_t)room, "the values of a JSON document",
+                               &block, error);
     if (code != STATUS_OK)
         return code;
     struct json_document *made = block;
-    *made = (struct json_document){.pool = pool, .booked = json_memory_bound(&census, length)};
-    code = pool_charge(pool, MEMORY_LOAD, made->booked, "the values of a JSON document", error);
-    if (code != STATUS_OK) {
-        pool_free(pool, made);
-        return code;
-    }
+    *made = (struct json_document){.pool = pool, .room = (size_t)room};
     code = json_load(made, text, length, name, error);
     if (code != STATUS_OK) {
         json_free(made);
@@ -138,8 +172,6 @@ void json_free(struct json_document *document)
 {
     if (!document)
         return;
-    json_decref(document->root);
-    pool_discharge(document->pool, MEMORY_LOAD, document->booked);
     pool_free(document->pool, document);
 }
 

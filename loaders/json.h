@@ -4,8 +4,8 @@
  * json_free. Accessors never fail loudly: asked of the wrong kind of value, or of null, they return null, 0 or false, so
  * that a caller can walk `json_member(json_member(root, "a"), "b")` and check once at the end. The grammar is strict:
  * UTF-8 only, an object or array at the top, no key twice, no NUL in a string, nothing after the value, integers within
- * 64 bits, at most JSON_DEPTH_MAX levels. An upper bound of the library's own memory is booked under MEMORY_LOAD for as
- * long as the document lives. A document is never changed, so any number of threads may read it.
+ * 64 bits, at most JSON_DEPTH_MAX levels. All memory of a document is one block of the pool under MEMORY_LOAD, taken before
+ * the library sees the text: reading cannot run out of it half way. A document is never changed, so any number of threads may read it.
  */
 #ifndef RECTO_LOADERS_JSON_H
 #define RECTO_LOADERS_JSON_H
