@@ -64,9 +64,9 @@ static inline size_t attention_scratch_bytes(int head_size, int longest)
     size_t width  = ((size_t)head_size + 15) / 16 * 16;
     size_t keys   = longest < ATTENTION_TILE ? ((size_t)longest + 15) / 16 * 16 : ATTENTION_TILE;
     size_t rows   = longest <= ATTENTION_TILE ? ATTENTION_BLOCK : ATTENTION_CHUNK;
-    size_t packed = 2 * keys * width * 4, outputs = rows * width * 4;
-    return packed + outputs + (size_t)ATTENTION_BLOCK * ATTENTION_SCORE_STRIDE * (4 + 2)
-         + (size_t)2 * ATTENTION_BLOCKS * ATTENTION_BLOCK * 4;
+    size_t packed = 2 * keys * width * 4, outputs = (rows + ATTENTION_BLOCK) * width * 4;
+    size_t scores = (size_t)ATTENTION_BLOCK * ATTENTION_SCORE_STRIDE * (4 + 2 + 2);
+    return packed + outputs + scores + (size_t)2 * ATTENTION_BLOCKS * ATTENTION_BLOCK * 4 + (size_t)ATTENTION_TILE * 4;
 }
 
 #endif

@@ -70,7 +70,7 @@ static float weigh(float *dots, int keys, float factor, float maximum)
 {
     float lanes[LANES] = { 0 };
     for (int j = 0; j < keys; j++) {
-        dots[j] = math_exp2_negative(factor * dots[j] - maximum);
+        dots[j] = math_exp2(factor * dots[j] - maximum);
         lanes[j % LANES] += dots[j];
     }
     return fold_sum(lanes);
@@ -107,7 +107,7 @@ static void take_tile(const struct query *query, struct state *state, int key, i
     for (int j = 0; j < keys; j++)
         weights[j] = dot(query, key + j);
     float maximum = math_max(state->maximum, factor * tile_maximum(weights, keys));
-    float decay   = key > query->first ? math_exp2_negative(state->maximum - maximum) : 0.0f;
+    float decay   = key > query->first ? math_exp2(state->maximum - maximum) : 0.0f;
     state->maximum = maximum;
     state->sum     = fmaf(state->sum, decay, weigh(weights, keys, factor, maximum));
     for (int i = 0; i < a->head_size; i++) {

@@ -18,7 +18,7 @@ LANES_INLINE v16 v16_exp(v16 x)
     return v16_bits(w16_add(w16_bits(p), w16_shift_left(v16_to_int(n), 23)));
 }
 
-LANES_INLINE v16 v16_exp2_negative(v16 x)
+LANES_INLINE v16 v16_exp2(v16 x)
 {
     x     = v16_max(x, v16_set1(EXP2_LOW));
     v16 n = v16_round(x), r = v16_sub(x, n);

@@ -57,8 +57,8 @@ static inline float math_exp(float x)
     return p;
 }
 
-/* 2^x for x <= 0, where softmax needs it: cheaper than exp */
-static inline float math_exp2_negative(float x)
+/* 2^x for x up to 127: softmax needs no more, and it is cheaper than exp */
+static inline float math_exp2(float x)
 {
     x       = math_max(x, EXP2_LOW);
     float n = nearbyintf(x), r = x - n;
