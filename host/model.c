@@ -126,6 +126,8 @@ static status open_model(struct recto_model *model, const char *name, const rect
         return result;
     model->config = config_of(model->folder, precision_of(model->engine, options->precision));
     result        = check_config(&model->config, error);
+    if (result != STATUS_OK)
+        return error_prefix(error, "%s", model->folder->path);
     if (result == STATUS_OK)
         result = open_tokenizer(model, error);
     void *layers;

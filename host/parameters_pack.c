@@ -57,6 +57,14 @@ static float f16_to_float(uint16_t x)
     return x & 0x8000 ? -value : value;
 }
 
+static const char *file_of(const struct packer *p, const struct tensor_view *tensor)
+{
+    for (int i = 0; i < 4; i++)
+        if (p->dense[i] && safetensors_find(p->dense[i], tensor->name) == tensor)
+            return p->dense_file[i];
+    return p->file;
+}
+
 /* Elements [first, first + count) as f32; an element that is no number is an error with its place in the file. */
 static status read_floats(const struct packer *p, const struct tensor_view *t, size_t first, size_t count, float *out,
                           struct error *error)
@@ -73,8 +81,8 @@ static status read_floats(const struct packer *p, const struct tensor_view *t, s
     }
     for (size_t i = 0; i < count; i++)
         if (!isfinite(out[i]))
-            return error_set(error, STATUS_MODEL, "%s: tensor '%s' holds %s at element %zu (byte %llu of the file)", p->file, t->name,
-                             isnan(out[i]) ? "a NaN" : "an infinity", first + i,
+            return error_set(error, STATUS_MODEL, "%s: tensor '%s' holds %s at element %zu (byte %llu of the file)", file_of(p, t),
+                             t->name, isnan(out[i]) ? "a NaN" : "an infinity", first + i,
                              (unsigned long long)(t->file_offset + (first + i) * (size_t)dtype_bits(t->dtype) / 8));
     return STATUS_OK;
 }

@@ -51,7 +51,10 @@ static status find_names(struct loading *l)
         }
         return STATUS_OK;
     }
-    return error_set(l->error, STATUS_MODEL, "no tensor 'embeddings.word_embeddings.weight', with or without the prefix 'bert.'");
+    const struct bert_config *c = l->config;
+    const void               *none;  /* asked for all the same: the source knows the file in which it is missing */
+    return l->source->table(l->source->user, "embeddings.word_embeddings.weight", c->vocabulary, c->width, DTYPE_F32, &none,
+                            l->error);
 }
 
 static status load_norm(struct loading *l, const char *where, struct norm_weight *norm)
