@@ -1,14 +1,12 @@
 /* model.c: opening a folder as a model, describing it, and its plans. */
 #include "host/model.h"
 
-#include "loaders/file.h"
 #include "loaders/hub.h"
+#include "loaders/tokenizer_folder.h"
 
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { TOKENIZER_FILE_MOST = 256 << 20 };
 
 static enum linear_act linear_act_of(enum model_folder_activation activation)
 {
@@ -60,49 +58,6 @@ static status check_config(const struct bert_config *c, struct error *error)
     return STATUS_OK;
 }
 
-/* The tokenizer's file and the folder's other files must say the same. */
-static status check_tokenizer(const struct recto_model *model, const char *path, struct error *error)
-{
-    const struct model_folder *folder = model->folder;
-    bool                       lowers = tokenizer_lowers_case(model->tokenizer);
-    if (tokenizer_vocabulary_size(model->tokenizer) > folder->vocabulary)
-        return error_set(error, STATUS_MODEL, "%s has ids up to %zu, config.json says vocab_size %u", path,
-                         tokenizer_vocabulary_size(model->tokenizer) - 1, folder->vocabulary);
-    if (folder->tokenizer_json && folder->do_lower_case != MODEL_FOLDER_UNSAID && (folder->do_lower_case == MODEL_FOLDER_YES) != lowers)
-        return error_set(error, STATUS_MODEL, "%s %s, tokenizer_config.json says do_lower_case %s", path,
-                         lowers ? "lower-cases texts" : "does not lower-case texts", lowers ? "false" : "true");
-    if (folder->lower_case_first && !lowers)
-        return error_set(error, STATUS_MODEL, "%s does not lower-case texts, sentence_bert_config.json says do_lower_case true", path);
-    return STATUS_OK;
-}
-
-static status open_tokenizer(struct recto_model *model, struct error *error)
-{
-    const struct model_folder *folder = model->folder;
-    struct pool               *pool   = model->engine->pool;
-    const char                *path   = folder->tokenizer_json ? folder->tokenizer_json : folder->vocab_txt;
-    char                      *text;
-    size_t                     length;
-    status result = file_read(pool, MEMORY_LOAD, path, TOKENIZER_FILE_MOST, &text, &length, error);
-    if (result != STATUS_OK)
-        return result;
-    if (folder->tokenizer_json) {
-        result = tokenizer_open_json(&model->tokenizer, pool, text, length, path, error);
-    } else {
-        bool lower = folder->do_lower_case != MODEL_FOLDER_NO || folder->lower_case_first;
-        struct tokenizer_vocabulary_file file = {
-            .text = text, .length = length, .name = path,
-            .settings = { .clean_text = true, .split_chinese = folder->split_chinese != MODEL_FOLDER_NO,
-                          .strip_accents = folder->strip_accents == MODEL_FOLDER_UNSAID ? lower
-                                                                                         : folder->strip_accents == MODEL_FOLDER_YES,
-                          .lower_case = lower },
-        };
-        result = tokenizer_open_vocabulary(&model->tokenizer, pool, &file, error);
-    }
-    pool_free(pool, text);
-    return result == STATUS_OK ? check_tokenizer(model, path, error) : result;
-}
-
 static status open_folder(struct recto_model *model, const char *name, struct error *error)
 {
     char                        path[HUB_PATH_MAX], models[HUB_PATH_MAX];
@@ -129,7 +84,7 @@ static status open_model(struct recto_model *model, const char *name, const rect
     if (result != STATUS_OK)
         return error_prefix(error, "%s", model->folder->path);
     if (result == STATUS_OK)
-        result = open_tokenizer(model, error);
+        result = tokenizer_folder_open(&model->tokenizer, model->engine->pool, model->folder, error);
     void *layers;
     if (result == STATUS_OK)
         result = pool_alloc(model->engine->pool, MEMORY_WEIGHTS, (size_t)model->config.layers * sizeof(struct bert_layer),

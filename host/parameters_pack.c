@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OUTLIERS = 8, CHUNK = 4096, BLOB_NAME = 160 };
+enum { OUTLIERS = 4, CHUNK = 4096, BLOB_NAME = 160 };
 
 /* ---- Reading tensors as f32 ---- */
 

@@ -26,6 +26,23 @@ static status open_text(struct tokenizer **tokenizer, struct pool *pool, const s
     return tokenizer_open_vocabulary(tokenizer, pool, &file, error);
 }
 
+/* The tokenizer's file and the folder's other files must say the same. */
+static status check(const struct tokenizer *tokenizer, const struct model_folder *folder, const char *path, struct error *error)
+{
+    const bool lowers = tokenizer_lowers_case(tokenizer);
+    if (tokenizer_vocabulary_size(tokenizer) > folder->vocabulary)
+        return error_set(error, STATUS_MODEL, "%s has ids up to %zu, config.json says vocab_size %u", path,
+                         tokenizer_vocabulary_size(tokenizer) - 1, folder->vocabulary);
+    if (folder->tokenizer_json && folder->do_lower_case != MODEL_FOLDER_UNSAID &&
+        (folder->do_lower_case == MODEL_FOLDER_YES) != lowers)
+        return error_set(error, STATUS_MODEL, "%s %s, tokenizer_config.json says do_lower_case %s", path,
+                         lowers ? "lower-cases texts" : "does not lower-case texts", lowers ? "false" : "true");
+    if (folder->lower_case_first && !lowers)
+        return error_set(error, STATUS_MODEL, "%s does not lower-case texts, sentence_bert_config.json says do_lower_case true",
+                         path);
+    return STATUS_OK;
+}
+
 status tokenizer_folder_open(struct tokenizer **tokenizer, struct pool *pool, const struct model_folder *folder,
                              struct error *error)
 {
@@ -38,9 +55,9 @@ status tokenizer_folder_open(struct tokenizer **tokenizer, struct pool *pool, co
         return result;
     result = open_text(tokenizer, pool, folder, text, length, error);
     pool_free(pool, text);
-    if (result == STATUS_OK && tokenizer_vocabulary_size(*tokenizer) > folder->vocabulary) {
-        result     = error_set(error, STATUS_MODEL, "%s has ids up to %zu, config.json says vocab_size %u", path,
-                               tokenizer_vocabulary_size(*tokenizer) - 1, folder->vocabulary);
+    if (result == STATUS_OK)
+        result = check(*tokenizer, folder, path, error);
+    if (result != STATUS_OK) {
         tokenizer_close(*tokenizer);
         *tokenizer = NULL;
     }

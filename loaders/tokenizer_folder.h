@@ -1,7 +1,7 @@
 /* tokenizer_folder.h: the tokenizer that a model folder describes, from its tokenizer.json or its vocab.txt.
  *
- * The flags of tokenizer_config.json apply to vocab.txt; a tokenizer.json carries its own. More ids than the network has
- * word vectors for are STATUS_MODEL.
+ * The flags of tokenizer_config.json apply to vocab.txt; a tokenizer.json carries its own, and where they contradict each
+ * other that is STATUS_MODEL, as are more ids than the network has word vectors for.
  */
 #ifndef RECTO_LOADERS_TOKENIZER_FOLDER_H
 #define RECTO_LOADERS_TOKENIZER_FOLDER_H

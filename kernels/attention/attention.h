@@ -18,6 +18,14 @@
  *   y      = a * y, then one chain of fused multiply-adds with w[j] * v[j] along the keys; bf16: w[j] rounded to bf16, pairs
  *            of keys, the odd one first, as zero where it is missing
  * and after the last y * (1 / S). Ranges of heads split the work without touching a bit.
+ *
+ * attention_s16 takes f32 and multiplies 16-bit integers, for models whose weights are integers as well; `causal` must be
+ * false, since the keys of a tile share the range of v. Finite values become integers in the same way everywhere: with m the
+ * greatest magnitude, at least ATTENTION_LEAST, x becomes x * (R / m) rounded to even, in steps of m / R. For q and k, m is of
+ * one row of one head and R = attention_s16_range; for v it is of the tile and the head and R = ATTENTION_VALUE_RANGE. Then
+ *   dot[j] = step of k[j] * the exact integer sum, and for c stands c * step of q
+ *   w[j]   = 2^(c * dot[j] - M' + ATTENTION_UNIT_BITS) rounded to even, in units of 2^-ATTENTION_UNIT_BITS; S sums these
+ *   y      = a * y + the exact integer sum of w[j] * v[j] times the unit and v's step, fused; product alone in the first tile
  */
 #ifndef RECTO_KERNELS_ATTENTION_H
 #define RECTO_KERNELS_ATTENTION_H
@@ -34,8 +42,11 @@ enum {
     ATTENTION_CHUNK         = 512, /* queries that pass over a packed tile of keys together */
     ATTENTION_BLOCK         = 16,  /* queries whose scores are held at once, at most */
     ATTENTION_SCORE_STRIDE  = ATTENTION_TILE + 16, /* the gap keeps rows out of each other's cache sets */
-    ATTENTION_BLOCKS        = 48   /* blocks in a chunk, at most */
+    ATTENTION_BLOCKS        = 48,  /* blocks in a chunk, at most */
+    ATTENTION_UNIT_BITS     = 11,  /* these two keep a tile's sum of 256 * 2048 * 4095 within 31 bits */
+    ATTENTION_VALUE_RANGE   = 4095
 };
+#define ATTENTION_LEAST 1e-30f
 
 struct attention_args {
     const void    *q, *k, *v;
@@ -53,10 +64,20 @@ struct attention_args {
 /* Computes query heads [head0, head1) of one sequence. `scratch` is aligned to 64 bytes and belongs to the call alone. */
 typedef void attention_kernel(const struct attention_args *args, int sequence, int head0, int head1, void *scratch);
 
-attention_kernel attention_f32_ref, attention_bf16_ref;
-attention_kernel attention_f32_avx2, attention_bf16_avx2;
-attention_kernel attention_f32_avx512, attention_bf16_avx512, attention_bf16_avx512bf16;
-attention_kernel attention_f32_neon, attention_bf16_neon;
+attention_kernel attention_f32_ref, attention_bf16_ref, attention_s16_ref;
+attention_kernel attention_f32_avx2, attention_bf16_avx2, attention_s16_avx2;
+attention_kernel attention_f32_avx512, attention_bf16_avx512, attention_s16_avx512;
+attention_kernel attention_bf16_avx512bf16, attention_s16_avx512vnni;
+attention_kernel attention_f32_neon, attention_bf16_neon, attention_s16_neon;
+
+/* The greatest R of q and k with head_size * R * R below 2^31, at most 4095: more would not show. */
+static inline int attention_s16_range(int head_size)
+{
+    int range = 4095;
+    while ((int64_t)range * range * head_size > INT32_MAX)
+        range--;
+    return range;
+}
 
 /* Enough for every sequence of up to `longest` rows; from 257 rows on it no longer grows. */
 static inline size_t attention_scratch_bytes(int head_size, int longest)

@@ -35,6 +35,7 @@ struct work {
     int16_t                     *codes;        /* [ATTENTION_BLOCK][ATTENTION_SCORE_STRIDE], rows that are quantised */
     float                       *key_steps;    /* [ATTENTION_TILE] */
     float                        value_step;
+    int                          range;        /* of q and k */
     int32_t                     *mixed;        /* [ATTENTION_BLOCK][width] */
 };
 

@@ -118,6 +118,12 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(words, 0xd8));
 }
 
+/* Stores each lane as 16 bits; the lanes hold -32768 to 32767. */
+LANES_INLINE void w16_store_s16(int16_t *p, w16 a)
+{
+    __m256i words = _mm256_packs_epi32(a.low, a.high);
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(words, 0xd8));
+}
 /* The same for numbers that are not denormal; some hardware takes those for zero. */
 LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x) { v16_store_bf16(p, x); }
 /* Two rows of sixteen 16-bit elements, interleaved. */
@@ -220,6 +226,14 @@ LANES_INLINE w16 dot_u8s8(w16 sum, const void *x, const void *b)
     const __m256i *w = b;
     __m256i        a = lanes_broadcast4(x);
     return (w16){ lanes_dot_u8s8(sum.low, a, _mm256_load_si256(w)), lanes_dot_u8s8(sum.high, a, _mm256_load_si256(w + 1)) };
+}
+/* two k: x[2] s16, b [16][2] s16 */
+LANES_INLINE w16 dot_s16(w16 sum, const void *x, const void *b)
+{
+    const __m256i *w = b;
+    __m256i        a = lanes_broadcast4(x);
+    return (w16){ _mm256_add_epi32(sum.low, _mm256_madd_epi16(a, _mm256_load_si256(w))),
+                  _mm256_add_epi32(sum.high, _mm256_madd_epi16(a, _mm256_load_si256(w + 1))) };
 }
 
 #define LANES_TILE_ROWS    6  /* 12 of 16 registers are accumulators */

@@ -61,6 +61,8 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(round, 16)));
 }
 
+/* Stores each lane as 16 bits; the lanes hold -32768 to 32767. */
+LANES_INLINE void w16_store_s16(int16_t *p, w16 a) { _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(a)); }
 /* The same for numbers that are not denormal; the hardware takes those for zero. */
 LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x)
 {
@@ -160,6 +162,17 @@ LANES_INLINE w16 dot_u8s8(w16 sum, const void *x, const void *b)
 #else
     w16 pairs = _mm512_maddubs_epi16(lanes_broadcast4(x), _mm512_load_si512(b));
     return w16_add(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+#endif
+}
+/* two k: x[2] s16, b [16][2] s16 */
+LANES_INLINE w16 dot_s16(w16 sum, const void *x, const void *b)
+{
+#if defined(__AVX512VNNI__) && !defined(LANES_SIMDE)
+    w16 a = lanes_broadcast4(x), w = _mm512_load_si512(b);
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w));  /* gcc 12 spills around the intrinsic */
+    return sum;
+#else
+    return w16_add(sum, _mm512_madd_epi16(lanes_broadcast4(x), _mm512_load_si512(b)));
 #endif
 }
 

@@ -95,6 +95,12 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
     }
 }
 
+/* Stores each lane as 16 bits; the lanes hold -32768 to 32767. */
+LANES_INLINE void w16_store_s16(int16_t *p, w16 a)
+{
+    for (int i = 0; i < 4; i++)
+        vst1_s16(p + 4 * i, vmovn_s32(a.q[i]));
+}
 /* The same for numbers that are not denormal; some hardware takes those for zero. */
 LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x) { v16_store_bf16(p, x); }
 /* Two rows of sixteen 16-bit elements, interleaved. */
@@ -173,6 +179,20 @@ LANES_INLINE w16 dot_u8s8(w16 sum, const void *x, const void *b)
         int16x8_t low  = vmulq_s16(a, vmovl_s8(vget_low_s8(w)));   /* at most 204 * 127: fits */
         int16x8_t high = vmulq_s16(a, vmovl_s8(vget_high_s8(w)));
         sum.q[i]       = vaddq_s32(sum.q[i], vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
+    }
+    return sum;
+}
+/* two k: x[2] s16, b [16][2] s16 */
+LANES_INLINE w16 dot_s16(w16 sum, const void *x, const void *b)
+{
+    int16_t pair[2];
+    memcpy(pair, x, 4);
+    for (int i = 0; i < 2; i++) {
+        int16x8x2_t w    = vld2q_s16((const int16_t *)b + 16 * i);
+        sum.q[2 * i]     = vmlal_n_s16(sum.q[2 * i], vget_low_s16(w.val[0]), pair[0]);
+        sum.q[2 * i]     = vmlal_n_s16(sum.q[2 * i], vget_low_s16(w.val[1]), pair[1]);
+        sum.q[2 * i + 1] = vmlal_high_n_s16(sum.q[2 * i + 1], w.val[0], pair[0]);
+        sum.q[2 * i + 1] = vmlal_high_n_s16(sum.q[2 * i + 1], w.val[1], pair[1]);
     }
     return sum;
 }

@@ -10,8 +10,11 @@
  * One order of summation: an output is one chain of fused multiply-adds from k = 0 upward (bf16: the odd element of a pair
  * first, as the hardware does; products of two bf16 are exact). Integer sums are exact: activations are at most
  * LINEAR_U8_MAX and neighbouring weights keep |w[2j]| + |w[2j + 1]| <= LINEAR_PAIR_MAX, so that a 16-bit sum of two products
- * cannot saturate. After the sum, in this order: dequantisation, outlier columns, bias, activation, residual. Row and panel
- * ranges split the work without touching a bit.
+ * cannot saturate. After the sum: bias (f32 and bf16), activation, residual. For s8, each step one fused multiply-add:
+ *   v = bias - (scale * zero) * (sum of the column's integers * column's scale)
+ *   v = v + outlier value * outlier weight, for each outlier column in order
+ *   v = v + integer sum * (scale * column's scale)
+ * Row and panel ranges split the work without touching a bit.
  */
 #ifndef RECTO_KERNELS_LINEAR_H
 #define RECTO_KERNELS_LINEAR_H

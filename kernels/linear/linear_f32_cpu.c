@@ -7,8 +7,16 @@
 #define LINEAR_DOT                      dot_f32
 #define LINEAR_STEP                     1
 #define LINEAR_STORE                    v16_store
-#define LINEAR_VALUE(args, row, column, sums) v16_load(sums)
 typedef v16   linear_sum;
 typedef float linear_scalar;
+typedef v16   linear_column;
+
+LANES_INLINE linear_column column_load(const struct linear_weight *w, int column) { return v16_load(w->bias + column); }
+
+LANES_INLINE v16 column_value(const struct linear_args *a, const linear_column *bias, int row, const float *sums)
+{
+    (void)a, (void)row;
+    return v16_add(v16_load(sums), *bias);
+}
 
 #include "kernels/linear/linear_tiles.inl"

@@ -83,10 +83,10 @@ static float output_u8s8(const struct linear_args *a, int row, int column)
     int32_t       sum   = 0;
     for (int k = 0; k < w->k; k++)
         sum += x[k] * panel[k / 4 * 4 * LINEAR_PANEL + 4 * (column % LINEAR_PANEL) + k % 4];
-    float v = (float)(sum - q->zero * w->sums[column]) * q->scale * w->scales[column];
+    float v = fmaf(-(q->scale * (float)q->zero), (float)w->sums[column] * w->scales[column], w->bias[column]);
     for (int i = 0; i < w->outliers; i++)
         v = fmaf(q->outlier[i], w->outlier_weights[(size_t)i * (size_t)linear_padded(w->n) + (size_t)column], v);
-    return v + w->bias[column];
+    return fmaf((float)sum, q->scale * w->scales[column], v);
 }
 
 void linear_f32_ref(const struct linear_args *a, int row0, int row1, int panel0, int panel1)

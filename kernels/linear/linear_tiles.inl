@@ -9,7 +9,8 @@
  *   linear_sum       the type of sixteen sums, LINEAR_ZERO, sixteen zeros, linear_scalar, one sum, and LINEAR_STORE
  *   LINEAR_DOT       the step of lanes.h: sum, x, panel -> sum
  *   LINEAR_STEP      how many k a step takes; 4 or 2 bytes of u8 or bf16, always 64 bytes of a panel
- *   LINEAR_VALUE     args, row, column, sixteen stored sums -> v16 before the bias
+ *   linear_column, column_load    what the epilogue needs of sixteen outputs, whatever the row
+ *   column_value     sixteen stored sums of a row -> its sixteen outputs before the activation
  */
 enum { COLUMN_BLOCK_BYTES = 512 << 10, STEP_BYTES = 4 };
 
@@ -64,28 +65,25 @@ LANES_INLINE void store(const struct linear_args *a, int row, int column, int wi
     }
 }
 
+/* Column by column, so that what belongs to a column stays in registers while the rows pass. */
 LANES_INLINE void finish_with(const struct tile *t, const struct sums *sums, int rows, int vectors, const enum linear_act act)
 {
     const struct linear_args *a = t->args;
     for (int v = 0; v < vectors; v++) {
-        int column = t->column + v * LANES;
-        v16 bias   = v16_load(a->weight->bias + column);
-        for (int i = 0; i < rows; i++) {
-            v16 sum = v16_add(LINEAR_VALUE(a, t->row + i, column, sums->at[i][v]), bias);
-            store(a, t->row + i, column, a->weight->n, activate(act, sum));
-        }
+        const int           column = t->column + v * LANES;
+        const linear_column terms  = column_load(a->weight, column);
+        for (int i = 0; i < rows; i++)
+            store(a, t->row + i, column, a->weight->n, activate(act, column_value(a, &terms, t->row + i, sums->at[i][v])));
     }
 }
 
 static void finish_gate(const struct tile *t, const struct sums *sums, int rows)
 {
-    const struct linear_args *a         = t->args;
-    v16                       gate_bias = v16_load(a->weight->bias + t->column);
-    v16                       up_bias   = v16_load(a->weight->bias + t->column + LANES);
+    const struct linear_args *a    = t->args;
+    const linear_column       gate = column_load(a->weight, t->column), up = column_load(a->weight, t->column + LANES);
     for (int i = 0; i < rows; i++) {
-        v16 gate = v16_add(LINEAR_VALUE(a, t->row + i, t->column, sums->at[i][0]), gate_bias);
-        v16 up   = v16_add(LINEAR_VALUE(a, t->row + i, t->column + LANES, sums->at[i][1]), up_bias);
-        store(a, t->row + i, t->column / 2, a->weight->n / 2, v16_mul(v16_silu(gate), up));
+        v16 g = column_value(a, &gate, t->row + i, sums->at[i][0]), u = column_value(a, &up, t->row + i, sums->at[i][1]);
+        store(a, t->row + i, t->column / 2, a->weight->n / 2, v16_mul(v16_silu(g), u));
     }
 }
 

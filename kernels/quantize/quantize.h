@@ -3,9 +3,9 @@
  * quantize_rows: y[r][i] = the code of t = x[r][i] * keep[i], where for each row
  *
  *   low   = min(0, smallest t)        high = max(0, greatest t)
- *   scale = (high - low) / 255        inverse = 255 / (high - low), an exact division
- *   zero  = -low * inverse, rounded to even, kept in 0 .. 255
- *   code  = fma(t, inverse, zero), kept in 0 .. 255, rounded to even;  t ~ scale * (code - zero)
+ *   scale = (high - low) / LINEAR_U8_MAX        inverse = LINEAR_U8_MAX / (high - low), an exact division
+ *   zero  = -low * inverse, rounded to even, kept in 0 .. LINEAR_U8_MAX
+ *   code  = fma(t, inverse, zero), kept in 0 .. LINEAR_U8_MAX, rounded to even;  t ~ scale * (code - zero)
  *
  * A row whose range is below QUANTIZE_LEAST_RANGE is all zero: scale 1, zero 0, codes 0. The outlier columns of the weight go
  * to rows[r].outlier[] as they are in x; keep MUST be 0 for them, which keeps them out of the range and gives them the

@@ -15,9 +15,9 @@ static inline struct quantize_code quantize_code_of(float low, float high)
     float range = high - low;
     if (!(range >= QUANTIZE_LEAST_RANGE))
         return (struct quantize_code){ 1.0f, 0.0f, 0.0f };
-    float inverse = 255.0f / range;
-    float zero    = nearbyintf(math_min(math_max(-low * inverse, 0.0f), 255.0f));
-    return (struct quantize_code){ range / 255.0f, inverse, zero };
+    float inverse = (float)LINEAR_U8_MAX / range;
+    float zero    = nearbyintf(math_min(math_max(-low * inverse, 0.0f), (float)LINEAR_U8_MAX));
+    return (struct quantize_code){ range / (float)LINEAR_U8_MAX, inverse, zero };
 }
 
 #endif

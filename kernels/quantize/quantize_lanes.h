@@ -20,7 +20,7 @@ LANES_INLINE void quantize_widen(struct quantize_range *range, v16 t)
 
 LANES_INLINE void quantize_store(uint8_t *y, v16 t, v16 inverse, v16 zero, int count)
 {
-    v16 v = v16_min(v16_max(v16_fma(t, inverse, zero), v16_set1(0.0f)), v16_set1(255.0f));
+    v16 v = v16_min(v16_max(v16_fma(t, inverse, zero), v16_set1(0.0f)), v16_set1((float)LINEAR_U8_MAX));
     w16_store_bytes_count(y, v16_to_int(v), count);
 }
 

@@ -15,7 +15,7 @@ void quantize_row_ref(quantize_value *value, const void *context, int width, con
     struct quantize_code code = quantize_code_of(low, high);
     for (int i = 0; i < width; i++) {
         float v = fmaf(value(context, i) * weight->keep[i], code.inverse, code.zero);
-        y[i]    = (uint8_t)nearbyintf(math_min(math_max(v, 0.0f), 255.0f));
+        y[i]    = (uint8_t)nearbyintf(math_min(math_max(v, 0.0f), (float)LINEAR_U8_MAX));
     }
     row->scale = code.scale;
     row->zero  = (int32_t)code.zero;

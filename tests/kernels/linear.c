@@ -2,6 +2,7 @@
 #include "kernels/bf16.h"
 #include "tests/kernels/harness.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct linear_case {
@@ -13,6 +14,13 @@ struct linear_case {
 
 static float *padded_floats(int n) { return guarded_floats((size_t)linear_padded(n)); }
 
+/* A weight that may stand beside `other`: one time in two as large as the bound allows, of the same sign. */
+static int8_t neighbour(int8_t other)
+{
+    int room = LINEAR_PAIR_MAX - abs(other), most = room < 127 ? room : 127;
+    return (int8_t)(random_bits() & 1 ? (other < 0 ? -most : most) : random_int(-most, most));
+}
+
 /* Panels of any numbers are valid panels; outputs beyond n are never looked at. */
 static void *random_panels(const struct linear_case *c)
 {
@@ -23,8 +31,8 @@ static void *random_panels(const struct linear_case *c)
             ((float *)panels)[i] = random_float();
         else if (c->type == DTYPE_BF16)
             ((uint16_t *)panels)[i] = bf16_from_float(random_float());
-        else
-            ((int8_t *)panels)[i] = (int8_t)random_int(-64, 64);
+        else  /* neighbours up to their common bound, often at it */
+            ((int8_t *)panels)[i] = i % 2 == 0 ? (int8_t)random_int(-127, 127) : neighbour(((int8_t *)panels)[i - 1]);
     return panels;
 }
 
@@ -52,7 +60,7 @@ static struct matrix random_inputs(const struct linear_case *c)
             if (c->type == DTYPE_BF16)
                 ((uint16_t *)matrix_row(&x, row))[i] = bf16_from_float(random_float());
             else if (c->type == DTYPE_I8)
-                ((uint8_t *)matrix_row(&x, row))[i] = (uint8_t)random_bits();
+                ((uint8_t *)matrix_row(&x, row))[i] = (uint8_t)(random_bits() & 1 ? LINEAR_U8_MAX : random_int(0, LINEAR_U8_MAX));
     return x;
 }
 
@@ -61,7 +69,7 @@ static struct quantized_row *random_codes(int rows)
     struct quantized_row *codes = guarded_new(sizeof *codes * (size_t)rows);
     for (int row = 0; row < rows; row++) {
         codes[row].scale = random_float() * 0.01f;
-        codes[row].zero  = random_int(0, 255);
+        codes[row].zero  = random_int(0, LINEAR_U8_MAX);
         for (int i = 0; i < LINEAR_MAX_OUTLIERS; i++)
             codes[row].outlier[i] = random_float();
     }
@@ -106,7 +114,7 @@ static void run_case(const struct kernels *tested, const struct linear_case *c)
 
 static void random_case(const struct kernels *tested, enum dtype type, int rows, int n, int k)
 {
-    struct linear_case c = { rows, n, k, type, random_bits() & 1 ? DTYPE_BF16 : DTYPE_F32, (enum linear_act)random_int(0, 5),
+    struct linear_case c = { rows, n, k, type, random_bits() & 1 ? DTYPE_BF16 : DTYPE_F32, (enum linear_act)random_int(0, LINEAR_SILU_GATE),
                              random_bits() & 1, false };
     if (c.act == LINEAR_SILU_GATE)
         c.n = (n + 31) / 32 * 32;

@@ -65,11 +65,11 @@ static void quantize_against_double(int width)
     for (int i = 0; i < width; i++) {  /* half a step for the value, half a step for the zero point */
         expected[i]  = (double)v[i] * (double)keep[i];
         back[i]      = code.scale * (float)(y[i] - code.zero);
-        tolerance[i] = (high - low) / 255.0 * 1.001;
+        tolerance[i] = (high - low) / LINEAR_U8_MAX * 1.001;
     }
     close_to(back, expected, tolerance, (size_t)width, "quantised", width);
     check(code.outlier[0] == v[outlier] && y[outlier] == code.zero, "the outlier of width %d", width);
-    check(fabs((double)code.scale * 255.0 - (high - low)) <= (high - low) * 1e-6 || high - low < 1e-30, "the scale of width %d", width);
+    check(fabs((double)code.scale * LINEAR_U8_MAX - (high - low)) <= (high - low) * 1e-6 || high - low < 1e-30, "the scale of width %d", width);
 }
 
 static void rotary_against_double(int half)
@@ -168,7 +168,7 @@ static void pack_input(struct one_panel *p)
             ((uint16_t *)p->input)[i] = bf16_from_float(p->x[i]);
             p->x[i]                   = bf16_to_float(((uint16_t *)p->input)[i]);
         } else {
-            ((uint8_t *)p->input)[i] = (uint8_t)random_bits();
+            ((uint8_t *)p->input)[i] = (uint8_t)random_int(0, LINEAR_U8_MAX);
             p->x[i]                  = (float)(((uint8_t *)p->input)[i] - p->code.zero);
         }
 }
@@ -196,7 +196,7 @@ static struct one_panel random_panel(enum dtype type, int k)
     struct one_panel p = { .type = type, .k = k, .x = guarded_floats((size_t)k), .w = guarded_floats(16 * (size_t)k),
                            .input = guarded_new(4 * (size_t)k), .panel = guarded_new(linear_weight_bytes(type, 16, k)),
                            .sums = guarded_new(64),
-                           .code = { .scale = 0.02f, .zero = random_int(0, 255), .outlier = { random_float() } } };
+                           .code = { .scale = 0.02f, .zero = random_int(0, LINEAR_U8_MAX), .outlier = { random_float() } } };
     pack_input(&p);
     for (int column = 0; column < 16; column++) {
         p.sums[column] = 0;
@@ -217,8 +217,10 @@ static double panel_output(const struct one_panel *p, int column, float scale, f
     *size = terms * (p->k + 4.0);
     if (p->type != DTYPE_I8)
         return sum;
-    sum   = sum * (double)p->code.scale * (double)scale;  /* integers are exact: only the last few operations round */
-    *size = 4.0 * (fabs(sum) + fabs(outlier));
+    /* Integers are exact; what rounds are the few operations on the zero point's share, the outlier and the whole sum. */
+    double step = (double)p->code.scale * (double)scale, zero = (double)p->code.zero * (double)p->sums[column] * step;
+    sum *= step;
+    *size = 4.0 * (fabs(sum) + 2.0 * fabs(zero) + fabs(outlier));
     return sum + outlier;
 }
 

@@ -1,0 +1,125 @@
+/* The specification of attention_s16: one query after another, in plain loops. */
+#include "kernels/attention/attention.h"
+#include "kernels/bf16.h"
+#include "kernels/math/math_ref.h"
+#include "kernels/rows.h"
+
+/* A row of q or k as integers. */
+struct codes {
+    int   at[ATTENTION_MOST_HEAD];
+    float step;
+};
+
+/* One tile of one head's keys. */
+struct tile {
+    int          first, keys;  /* rows */
+    struct codes key[ATTENTION_TILE];
+    int          value[ATTENTION_TILE][ATTENTION_MOST_HEAD];
+    float        value_step;
+};
+
+/* What a query carries from tile to tile. */
+struct state {
+    float maximum, sum;
+    float y[ATTENTION_MOST_HEAD];
+};
+
+static float magnitude(const float *x, int width, float most)
+{
+    for (int i = 0; i < width; i++)
+        most = math_max(most, fabsf(x[i]));
+    return most;
+}
+
+static void code_row(const float *x, int width, float inverse, int *codes)
+{
+    for (int i = 0; i < width; i++)
+        codes[i] = (int)nearbyintf(x[i] * inverse);
+}
+
+static void quantise(const float *x, int width, struct codes *codes)
+{
+    const float range = (float)attention_s16_range(width), most = magnitude(x, width, ATTENTION_LEAST);
+    code_row(x, width, range / most, codes->at);
+    codes->step = most / range;
+}
+
+static void take_tile(const struct attention_args *a, int kv_head, struct tile *tile)
+{
+    const int width = a->head_size, column = kv_head * width;
+    float     most = ATTENTION_LEAST;
+    for (int j = 0; j < tile->keys; j++) {
+        quantise((const float *)row_read(a->k, a->k_stride, tile->first + j) + column, width, &tile->key[j]);
+        most = magnitude((const float *)row_read(a->v, a->v_stride, tile->first + j) + column, width, most);
+    }
+    for (int j = 0; j < tile->keys; j++)
+        code_row((const float *)row_read(a->v, a->v_stride, tile->first + j) + column, width, ATTENTION_VALUE_RANGE / most,
+                 tile->value[j]);
+    tile->value_step = most / ATTENTION_VALUE_RANGE;
+}
+
+static int32_t dot(const int *a, const int *b, int width)
+{
+    int32_t sum = 0;
+    for (int i = 0; i < width; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+static void attend(const struct attention_args *a, const struct tile *tile, const struct codes *query, bool first,
+                   struct state *state)
+{
+    const float factor = a->scale * EXP_LOG2E * query->step, unit = 1.0f / (1 << ATTENTION_UNIT_BITS);
+    float       dots[ATTENTION_TILE], most = -INFINITY;
+    int         weights[ATTENTION_TILE], sum = 0;
+    for (int j = 0; j < tile->keys; j++) {
+        dots[j] = tile->key[j].step * (float)dot(query->at, tile->key[j].at, a->head_size);
+        most    = math_max(most, dots[j]);
+    }
+    const float maximum = math_max(state->maximum, factor * most);
+    const float decay   = first ? 0.0f : math_exp2(state->maximum - maximum);
+    for (int j = 0; j < tile->keys; j++) {
+        weights[j] = (int)nearbyintf(math_exp2(factor * dots[j] - maximum + (float)ATTENTION_UNIT_BITS));
+        sum += weights[j];
+    }
+    state->maximum = maximum;
+    state->sum     = fmaf(state->sum, decay, (float)sum * unit);
+    for (int i = 0; i < a->head_size; i++) {
+        int32_t mixed = 0;
+        for (int j = 0; j < tile->keys; j++)
+            mixed += weights[j] * tile->value[j][i];
+        state->y[i] = first ? (float)mixed * (unit * tile->value_step)
+                            : fmaf((float)mixed, unit * tile->value_step, decay * state->y[i]);
+    }
+}
+
+static void store(const struct attention_args *a, int row, int head, const struct state *state)
+{
+    const float inverse = 1.0f / state->sum;
+    void       *y       = row_write(a->y, a->y_stride, row);
+    for (int i = 0; i < a->head_size; i++) {
+        if (a->y_type == DTYPE_BF16)
+            ((uint16_t *)y)[head * a->head_size + i] = bf16_from_float(state->y[i] * inverse);
+        else
+            ((float *)y)[head * a->head_size + i] = state->y[i] * inverse;
+    }
+}
+
+void attention_s16_ref(const struct attention_args *a, int sequence, int head0, int head1, void *scratch)
+{
+    const int   first = a->starts[sequence], end = a->starts[sequence + 1];
+    struct tile tile;  /* half a megabyte; the reference keeps off the caller's scratch, which it may not be given */
+    (void)scratch;
+    for (int head = head0; head < head1; head++)
+        for (int row = first; row < end; row++) {
+            struct codes query;
+            struct state state = { .maximum = -INFINITY };
+            quantise((const float *)row_read(a->q, a->q_stride, row) + head * a->head_size, a->head_size, &query);
+            for (tile.first = first; tile.first < end; tile.first += ATTENTION_TILE) {
+                tile.keys = end - tile.first < ATTENTION_TILE ? end - tile.first : ATTENTION_TILE;
+                take_tile(a, head / (a->heads / a->kv_heads), &tile);
+                attend(a, &tile, &query, tile.first == first, &state);
+            }
+            store(a, row, head, &state);
+        }
+}
