@@ -1,0 +1,303 @@
+/* The ceiling holds: for every budget the answers are the same or a refusal that names both numbers, and neither the bytes
+ * booked nor the process's own resident set exceed it. Each budget is tried by a process of its own: this program again. */
+#include "tests/support/promise.h"
+#include "tests/support/sha256.h"
+#include "tests/support/small_model.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { TEXTS = 24 };
+#define MEBIBYTE ((uint64_t)1 << 20)
+
+/* ---- The child: one engine under one budget ---- */
+
+struct trial {
+    recto_precision precision;
+    uint32_t        threads;
+    uint64_t        budget;    /* 0: none */
+    uint64_t        data;      /* RLIMIT_DATA of the process; 0: none */
+    const char     *cache;     /* null: the user's */
+};
+
+struct outcome {
+    int      code;
+    uint64_t resident, peak, booked, splits, texts;
+    char     hash[65], message[512];
+};
+
+static size_t read_lines(const char *path, recto_text *texts, char *block, size_t room)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return 0;
+    block[fread(block, 1, room - 1, file)] = 0;
+    fclose(file);
+    size_t count = 0;
+    for (char *at = block, *end; count < TEXTS && (end = strchr(at, '\n')); at = end + 1)
+        texts[count++] = (recto_text){ .data = at, .length = (size_t)(end - at) };
+    return count;
+}
+
+/* trial.c's arguments come as: texts cache precision threads budget. The answer is one line, the sentence last. */
+static int be_child(char **arguments)
+{
+    static char          block[64 << 10];
+    static float         vectors[TEXTS * 384];
+    recto_text           texts[TEXTS];
+    recto_error          error   = RECTO_ERROR_INIT;
+    struct outcome       outcome = { .hash = "-" };
+    struct promise       promise;
+    size_t               count = read_lines(arguments[0], texts, block, sizeof block);
+    struct promise_setup setup = { .cache = *arguments[1] ? arguments[1] : NULL,
+                                   .precision = (recto_precision)atoi(arguments[2]),
+                                   .threads = (uint32_t)atoi(arguments[3]), .budget = strtoull(arguments[4], NULL, 10) };
+    outcome.code = promise_try(&promise, &setup, &error);
+    if (outcome.code == RECTO_OK) {
+        outcome.booked = promise_usage(&promise).bytes_in_use;
+        outcome.code   = recto_embed(promise.model, texts, count, NULL, vectors, NULL, &error);
+        recto_engine_info info = promise_usage(&promise);
+        outcome.peak   = info.peak_bytes;
+        outcome.splits = info.splits;
+        outcome.texts  = info.texts;
+        if (outcome.code == RECTO_OK)
+            sha256_of(vectors, count * promise.facts.dimensions * sizeof *vectors, outcome.hash);
+        promise_close(&promise);
+    }
+    outcome.resident = promise_resident("VmHWM");
+    printf("%d %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %s\n", outcome.code, outcome.resident, outcome.peak,
+           outcome.booked, outcome.splits, outcome.texts, outcome.hash, error.message);
+    return 0;
+}
+
+/* ---- The parent ---- */
+
+static char scratch[SMALL_PATH_MAX], long_texts[SMALL_PATH_MAX + 16], short_texts[SMALL_PATH_MAX + 16];
+
+static struct outcome attempt(const char *texts, const struct trial *trial)
+{
+    char           line[4 * SMALL_PATH_MAX], self[PROMISE_PATH] = "", limit[64] = "";
+    struct outcome o = { 0 };
+    assert_true(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+    if (trial->data)
+        snprintf(limit, sizeof limit, "ulimit -d %" PRIu64 " && ", trial->data >> 10);
+    snprintf(line, sizeof line, "%sexec '%s' --child '%s' '%s' %d %u %" PRIu64, limit, self, texts, trial->cache ? trial->cache : "",
+             (int)trial->precision, (unsigned)trial->threads, trial->budget);
+    FILE *output = popen(line, "r");
+    assert_non_null(output);
+    int fields = fscanf(output, "%d %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %64s %511[^\n]", &o.code, &o.resident,
+                        &o.peak, &o.booked, &o.splits, &o.texts, o.hash, o.message);
+    assert_int_equal(pclose(output), 0);
+    assert_true(fields >= 7);
+    return o;
+}
+
+static void write_texts(const struct promise_texts *from, const char *path, uint32_t least, uint32_t most)
+{
+    size_t places[TEXTS];
+    promise_spread(from, least, most, TEXTS, places);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    for (size_t i = 0; i < TEXTS; i++) {
+        for (size_t j = 0; j < from->texts[places[i]].length; j++)
+            fputc(from->texts[places[i]].data[j] == '\n' ? ' ' : from->texts[places[i]].data[j], file);
+        fputc('\n', file);
+    }
+    fclose(file);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct promise       promise;
+    struct promise_texts texts;
+    for (int i = 0; i < PROMISE_PRECISIONS; i++) {  /* from here on the packed weights are there */
+        promise_open(&promise, &(struct promise_setup){ .precision = promise_precisions[i] });
+        if (i + 1 < PROMISE_PRECISIONS)
+            promise_close(&promise);
+    }
+    promise_read_texts(&texts, PROMISE_TEXTS);
+    promise_count(&texts, promise.model);
+    scratch_make(scratch);
+    snprintf(long_texts, sizeof long_texts, "%s/long", scratch);
+    snprintf(short_texts, sizeof short_texts, "%s/short", scratch);
+    write_texts(&texts, long_texts, 2, 256);
+    write_texts(&texts, short_texts, 10, 24);
+    promise_release_texts(&texts);
+    promise_close(&promise);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    scratch_remove(scratch);
+    return 0;
+}
+
+/* The budget itself, and a second number beside it. */
+static bool names_both_numbers(const char *message, uint64_t budget)
+{
+    char number[32];
+    snprintf(number, sizeof number, "%" PRIu64, budget);
+    const char *found = strstr(message, number);
+    if (!found)
+        return false;
+    for (const char *at = message; *at; at++)
+        if (*at >= '0' && *at <= '9' && (at < found || at >= found + strlen(number)))
+            return true;
+    return false;
+}
+
+static int over;  /* trials of the running test that were above their budget */
+
+/* Prints a line; whether the budget held the work. */
+static bool judge(const struct trial *trial, const struct outcome *o, const char *hash)
+{
+    printf("%s, %u thread%s, budget %8" PRIu64 " KiB: %-8s booked at most %8" PRIu64 " KiB, resident at most %8" PRIu64
+           " KiB, %" PRIu64 " splits %s\n",
+           promise_precision_name(trial->precision), (unsigned)trial->threads, trial->threads == 1 ? "" : "s", trial->budget >> 10,
+           o->code == RECTO_OK ? "done" : recto_status_name(o->code), o->peak >> 10, o->resident >> 10, o->splits,
+           o->code == RECTO_OK ? "" : o->message);
+    assert_true(o->peak <= trial->budget);
+    if (o->code != RECTO_OK) {
+        assert_int_equal(o->code, RECTO_E_BUDGET);
+        assert_true(names_both_numbers(o->message, trial->budget));
+        return false;
+    }
+    over += o->resident > trial->budget;
+    assert_string_equal(o->hash, hash);
+    return true;
+}
+
+/* From far too little, by steps that grow finer where the first answers are, to plenty. */
+static void climb(recto_precision precision, uint32_t threads, const char *texts)
+{
+    struct trial   trial = { .precision = precision, .threads = threads };
+    struct outcome free  = attempt(texts, &trial);
+    assert_int_equal(free.code, RECTO_OK);
+    const uint64_t room      = free.peak - free.booked;
+    const uint64_t budgets[] = { 1 * MEBIBYTE,                free.booked / 2,           free.booked - MEBIBYTE,
+                                 free.booked,                 free.booked + room / 16,   free.booked + room / 8,
+                                 free.booked + room / 4,      free.booked + room / 2,    free.booked + room * 3 / 4,
+                                 free.peak,                   free.peak + 8 * MEBIBYTE,  4 * free.peak };
+    int refused = 0, done = 0;
+    over        = 0;
+    for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
+        trial.budget     = budgets[i];
+        struct outcome o = attempt(texts, &trial);
+        bool           worked = judge(&trial, &o, free.hash);
+        assert_false(done && !worked);  /* more bytes are never worse */
+        refused += !worked;
+        done += worked;
+    }
+    assert_true(refused >= 3);
+    assert_true(done >= 3);
+    assert_int_equal(over, 0);
+}
+
+static void fp32_climbs(void **state)
+{
+    (void)state;
+    climb(RECTO_PRECISION_FP32, 1, long_texts);
+}
+
+static void bf16_climbs(void **state)
+{
+    (void)state;
+    climb(RECTO_PRECISION_BF16, 2, long_texts);
+}
+
+static void int8_climbs(void **state)
+{
+    (void)state;
+    climb(RECTO_PRECISION_INT8, 2, short_texts);
+}
+
+/* A batch of short texts under a budget that holds fewer of them at once. */
+static void batches_are_split(void **state)
+{
+    (void)state;
+    struct trial   trial  = { .precision = RECTO_PRECISION_INT8, .threads = 1 };
+    struct outcome free   = attempt(short_texts, &trial);
+    trial.budget          = free.booked + (free.peak - free.booked) / 2;
+    struct outcome little = attempt(short_texts, &trial);
+    over                  = 0;
+    assert_true(judge(&trial, &little, free.hash));
+    assert_int_equal(free.splits, 0);
+    assert_true(little.splits > 0);
+    assert_int_equal(over, 0);
+}
+
+/* ---- The first time, when weights are packed ---- */
+
+static void packing_stays_below(void **state)
+{
+    (void)state;
+    over = 0;
+    for (int i = 0; i < PROMISE_PRECISIONS; i++) {
+        struct trial   trial = { .precision = promise_precisions[i], .threads = 1 };
+        struct outcome warm  = attempt(short_texts, &trial);
+        char           cache[SMALL_PATH_MAX], link[SMALL_PATH_MAX + 16];
+        scratch_make(cache);
+        snprintf(link, sizeof link, "%s/models", cache);
+        struct promise promise;
+        promise_open(&promise, &(struct promise_setup){ .precision = RECTO_PRECISION_INT8 });
+        char models[2 * SMALL_PATH_MAX];
+        snprintf(models, sizeof models, "%s/..", promise.facts.folder);
+        assert_int_equal(symlink(models, link), 0);
+        promise_close(&promise);
+        trial.cache         = cache;
+        trial.budget        = warm.peak + 4 * MEBIBYTE;
+        struct outcome cold = attempt(short_texts, &trial);
+        assert_true(judge(&trial, &cold, warm.hash));
+        scratch_remove(cache);
+    }
+    assert_int_equal(over, 0);
+}
+
+/* ---- Enforced by the system ---- */
+
+/* The system refuses this process more memory of its own than the budget has beside the weights, which are mapped from a
+ * file. (RLIMIT_AS would count reserved addresses, which are no memory.) A thread's stack is 8 MiB of it, so: one thread. */
+static void under_the_systems_limit(void **state)
+{
+    (void)state;
+    struct promise promise;
+    promise_open(&promise, &(struct promise_setup){ .precision = RECTO_PRECISION_INT8 });
+    uint64_t weights = promise.facts.weight_bytes;
+    promise_close(&promise);
+    struct trial   trial   = { .precision = RECTO_PRECISION_INT8, .threads = 1 };
+    struct outcome free    = attempt(long_texts, &trial);
+    trial.budget           = free.peak;
+    trial.data             = trial.budget - weights;
+    struct outcome limited = attempt(long_texts, &trial);
+    over                   = 0;
+    assert_true(judge(&trial, &limited, free.hash));
+    assert_int_equal(over, 0);
+    trial.data   = (trial.budget - weights) / 3;  /* the limit is a limit: a third is refused, and not by us */
+    trial.budget = 0;
+    limited      = attempt(long_texts, &trial);
+    printf("a third of it: %s: %s\n", recto_status_name(limited.code), limited.message);
+    assert_int_equal(limited.code, RECTO_E_MEMORY);
+}
+
+int main(int count, char **arguments)
+{
+    if (count == 7 && strcmp(arguments[1], "--child") == 0)
+        return be_child(arguments + 2);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fp32_climbs),       cmocka_unit_test(bf16_climbs),         cmocka_unit_test(int8_climbs),
+        cmocka_unit_test(batches_are_split), cmocka_unit_test(packing_stays_below), cmocka_unit_test(under_the_systems_limit),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

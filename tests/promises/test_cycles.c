@@ -1,0 +1,127 @@
+/* Opening, embedding and closing over and over ends with the bytes it began with: those booked and those resident. */
+#include "tests/support/promise.h"
+#include "tests/support/small_model.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Resident bytes that a thousand cycles may add: the heap's layout settles, nothing grows. A leak of a hundred bytes a
+ * cycle is more. */
+enum { SLACK = 96 << 10 };
+
+static char scratch[SMALL_PATH_MAX], small_folder[SMALL_PATH_MAX + 16];
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct small_model model;
+    scratch_make(scratch);
+    snprintf(small_folder, sizeof small_folder, "%s/small", scratch);
+    small_model_make(&model, &small_usual);
+    small_model_write(&model, small_folder);
+    small_model_release(&model);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    scratch_remove(scratch);
+    return 0;
+}
+
+/* Texts of several lengths, so that several plans are made. */
+static void embed_some(recto_model *model)
+{
+    static const char  *const words[] = { "a", "the old mill at the river", "not an easy letter to read in the harbour light" };
+    static float              vectors[3 * 1024];
+    recto_text                texts[3];
+    recto_error               error = RECTO_ERROR_INIT;
+    for (int i = 0; i < 3; i++)
+        texts[i] = (recto_text){ .data = words[i], .length = strlen(words[i]) };
+    promise_must(recto_embed(model, texts, 3, NULL, vectors, NULL, &error), &error);
+}
+
+static void cycle_model(struct promise *promise, const char *name, recto_precision precision)
+{
+    recto_error         error   = RECTO_ERROR_INIT;
+    recto_model_options options = { .struct_size = sizeof options, .precision = precision };
+    promise_must(recto_model_open(promise->engine, name, &options, &promise->model, &error), &error);
+    embed_some(promise->model);
+    recto_model_close(promise->model);
+    promise->model = NULL;
+}
+
+static void cycle_models(const char *name, const char *cache, int cycles, int settling)
+{
+    struct promise promise;
+    promise_open(&promise, &(struct promise_setup){ .model = name, .cache = cache, .precision = RECTO_PRECISION_FP32, .threads = 2 });
+    recto_model_close(promise.model);
+    promise.model = NULL;
+    if (!name)
+        name = PROMISE_MODEL;
+    uint64_t booked = 0, resident = 0;
+    for (int i = 0; i < cycles; i++) {
+        cycle_model(&promise, name, promise_precisions[i % PROMISE_PRECISIONS]);
+        if (i == settling) {
+            booked   = promise_usage(&promise).bytes_in_use;
+            resident = promise_resident("VmRSS");
+        }
+    }
+    recto_engine_info info = promise_usage(&promise);
+    printf("%d cycles of a model: %" PRIu64 " bytes booked after %d, %" PRIu64 " at the end; resident %" PRIu64 " KiB, %" PRIu64
+           " KiB at the end\n", cycles, booked, settling + 1, info.bytes_in_use, resident >> 10, promise_resident("VmRSS") >> 10);
+    assert_int_equal(info.bytes_in_use, booked);
+    assert_int_equal(info.tokenizer_bytes, 0);
+    assert_true(promise_resident("VmRSS") <= resident + SLACK);
+    promise_close(&promise);
+}
+
+static void a_thousand_small_models(void **state)
+{
+    (void)state;
+    cycle_models(small_folder, scratch, 1000, 99);
+}
+
+static void twenty_real_models(void **state)
+{
+    (void)state;
+    cycle_models(NULL, NULL, 21, 5);
+}
+
+static void fifty_engines(void **state)
+{
+    (void)state;
+    uint64_t first_booked = 0, resident = 0;
+    for (int i = 0; i < 50; i++) {
+        struct promise promise;
+        promise_open(&promise, &(struct promise_setup){ .model = small_folder, .cache = scratch, .precision = RECTO_PRECISION_BF16,
+                                                        .threads = 2 });
+        uint64_t booked = promise_usage(&promise).bytes_in_use;
+        embed_some(promise.model);
+        promise_close(&promise);
+        if (i == 0)
+            first_booked = booked;
+        assert_int_equal(booked, first_booked);
+        if (i == 9)
+            resident = promise_resident("VmRSS");
+    }
+    printf("50 cycles of an engine: resident %" PRIu64 " KiB after 10, %" PRIu64 " KiB at the end\n", resident >> 10,
+           promise_resident("VmRSS") >> 10);
+    assert_true(promise_resident("VmRSS") <= resident + SLACK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_thousand_small_models),
+        cmocka_unit_test(fifty_engines),
+        cmocka_unit_test(twenty_real_models),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,196 @@
+/* Vectors against those of transformers in fp32: MiniLM on 1,000 texts, and a random model of every published size and
+ * pooling. A distance is 1 - cosine. */
+#include "loaders/json.h"
+#include "tests/support/promise.h"
+#include "tests/support/small_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct bound {
+    double worst, mean;
+};
+
+/* By precision, in the order of promise_precisions. */
+static const struct bound minilm_bounds[] = { { 1e-6, 1e-6 }, { 1e-4, 1e-4 }, { 3e-3, 1e-3 } };
+
+struct distances {
+    double worst, sum;
+    size_t worst_at, count;
+};
+
+static void see(struct distances *seen, double distance)
+{
+    if (seen->count == 0 || distance > seen->worst) {
+        seen->worst    = distance;
+        seen->worst_at = seen->count;
+    }
+    seen->sum += distance;
+    seen->count++;
+}
+
+static void judge(const char *model, recto_precision precision, const struct distances *seen, const struct bound *bound)
+{
+    double mean = seen->sum / (double)seen->count;
+    printf("%-24s %s  1 - cosine: worst %.3g (row %zu, bound %.3g), mean %.3g (bound %.3g), %zu texts\n", model,
+           promise_precision_name(precision), seen->worst, seen->worst_at, bound->worst, mean, bound->mean, seen->count);
+    assert_true(seen->worst <= bound->worst);
+    assert_true(mean <= bound->mean);
+}
+
+static void minilm_against_transformers(recto_precision precision, const struct bound *bound)
+{
+    struct promise       promise;
+    struct promise_texts texts;
+    recto_error          error = RECTO_ERROR_INIT;
+    struct distances     seen  = { 0 };
+    size_t               rows, columns;
+    float               *golden = promise_read_matrix("tests/fixtures/embed/minilm_fp32.npy", &rows, &columns);
+    promise_open(&promise, &(struct promise_setup){ .precision = precision, .threads = 2 });
+    promise_read_texts(&texts, PROMISE_TEXTS);
+    assert_int_equal(texts.count, rows);
+    assert_int_equal(promise.facts.dimensions, columns);
+    float *vectors = malloc(rows * columns * sizeof *vectors);
+    assert_non_null(vectors);
+    promise_must(recto_embed(promise.model, texts.texts, rows, NULL, vectors, NULL, &error), &error);
+    for (size_t i = 0; i < rows; i++)
+        see(&seen, promise_distance(vectors + i * columns, golden + i * columns, columns));
+    judge("all-minilm-l6-v2", precision, &seen, bound);
+    free(vectors);
+    free(golden);
+    promise_release_texts(&texts);
+    promise_close(&promise);
+}
+
+static void minilm_fp32(void **state)
+{
+    (void)state;
+    minilm_against_transformers(RECTO_PRECISION_FP32, &minilm_bounds[0]);
+}
+
+static void minilm_bf16(void **state)
+{
+    (void)state;
+    minilm_against_transformers(RECTO_PRECISION_BF16, &minilm_bounds[1]);
+}
+
+static void minilm_int8(void **state)
+{
+    (void)state;
+    minilm_against_transformers(RECTO_PRECISION_INT8, &minilm_bounds[2]);
+}
+
+/* ---- Random models ---- */
+
+/* Random weights spread every direction evenly, so rounding meets no direction that training has made strong: bounds of
+ * these models alone, twice what the worst of them shows. */
+static const struct bound random_bounds[] = { { 1e-6, 1e-6 }, { 1e-4, 1e-4 }, { 3e-3, 1e-3 } };
+
+static void embed_case(struct promise *promise, const struct json *listed, const float *golden, struct distances *seen)
+{
+    recto_error         error   = RECTO_ERROR_INIT;
+    recto_embed_options options = { .struct_size = sizeof options, .prompt = json_as_string(json_member(listed, "prompt"), NULL) };
+    recto_text          text    = { 0 };
+    recto_text_result   result;
+    float               vector[1024];
+    text.data = json_as_string(json_member(listed, "text"), &text.length);
+    promise_must(recto_embed(promise->model, &text, 1, &options, vector, &result, &error), &error);
+    assert_int_equal(result.tokens, json_array_length(json_member(listed, "ids")));
+    see(seen, promise_distance(vector, golden, promise->facts.dimensions));
+}
+
+static void random_model(const char *name, const char *scratch, struct pool *pool)
+{
+    char                  folder[2 * PROMISE_PATH], path[2 * PROMISE_PATH];
+    struct json_document *document;
+    size_t                rows, columns;
+    snprintf(folder, sizeof folder, "%s/%s", scratch, name);
+    promise_make_model(name, scratch);
+    snprintf(path, sizeof path, "tests/fixtures/models/%s.npy", name);
+    float *golden = promise_read_matrix(path, &rows, &columns);
+    snprintf(path, sizeof path, "tests/fixtures/models/%s.json", name);
+    assert_int_equal(json_read(pool, path, &document, NULL), STATUS_OK);
+    const struct json *cases = json_member(json_root(document), "cases");
+    assert_int_equal(json_array_length(cases), rows);
+    for (int i = 0; i < PROMISE_PRECISIONS; i++) {
+        struct promise   promise;
+        struct distances seen = { 0 };
+        promise_open(&promise, &(struct promise_setup){ .model = folder, .cache = scratch, .precision = promise_precisions[i] });
+        assert_int_equal(promise.facts.dimensions, columns);
+        for (size_t j = 0; j < rows; j++)
+            embed_case(&promise, json_array_at(cases, j), golden + j * columns, &seen);
+        promise_close(&promise);
+        judge(name, promise_precisions[i], &seen, &random_bounds[i]);
+    }
+    json_free(document);
+    free(golden);
+    scratch_remove(folder);
+}
+
+static void random_models(void **state)
+{
+    (void)state;
+    char         scratch[SMALL_PATH_MAX], line[512];
+    struct pool *pool;
+    FILE        *table = fopen("tests/fixtures/models/models.tsv", "r");
+    assert_non_null(table);
+    assert_int_equal(pool_open(&pool, 0, NULL), STATUS_OK);
+    scratch_make(scratch);
+    assert_non_null(fgets(line, sizeof line, table));  /* the names of the columns */
+    int models = 0;
+    for (; fgets(line, sizeof line, table); models++) {
+        line[strcspn(line, "\t")] = 0;
+        random_model(line, scratch, pool);
+    }
+    assert_true(models >= 20);
+    scratch_remove(scratch);
+    pool_close(pool);
+    fclose(table);
+}
+
+/* ---- Texts that are too long ---- */
+
+static void cut_texts(void **state)
+{
+    (void)state;
+    char           scratch[SMALL_PATH_MAX], folder[SMALL_PATH_MAX + 16], words[4 * 100];
+    struct promise promise;
+    recto_error    error   = RECTO_ERROR_INIT;
+    float          cut[128], whole[128];
+    scratch_make(scratch);
+    promise_make_model("prefixed", scratch);
+    snprintf(folder, sizeof folder, "%s/prefixed", scratch);
+    for (size_t i = 0; i < sizeof words; i++)
+        words[i] = "map "[i % 4];
+    recto_text          longer = { .data = words, .length = sizeof words }, fits = { .data = words, .length = 4 * 62 };
+    recto_embed_options options = { .struct_size = sizeof options, .truncate = 1 };
+    recto_text_result   result;
+    promise_open(&promise, &(struct promise_setup){ .model = folder, .cache = scratch, .precision = RECTO_PRECISION_FP32 });
+    promise_must(recto_embed(promise.model, &fits, 1, &options, whole, &result, &error), &error);
+    assert_int_equal(result.tokens, 64);
+    assert_int_equal(result.truncated, 0);
+    promise_must(recto_embed(promise.model, &longer, 1, &options, cut, &result, &error), &error);
+    assert_int_equal(result.tokens, 64);
+    assert_int_equal(result.truncated, 1);
+    assert_memory_equal(cut, whole, sizeof cut);
+    assert_int_equal(recto_embed(promise.model, &longer, 1, NULL, cut, &result, &error), RECTO_E_INPUT);
+    assert_non_null(strstr(error.message, "102"));  /* what it has */
+    assert_non_null(strstr(error.message, "64"));   /* what there is room for */
+    promise_close(&promise);
+    scratch_remove(scratch);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(minilm_fp32),   cmocka_unit_test(minilm_bf16), cmocka_unit_test(minilm_int8),
+        cmocka_unit_test(random_models), cmocka_unit_test(cut_texts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
