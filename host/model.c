@@ -83,8 +83,7 @@ static status open_model(struct recto_model *model, const char *name, const rect
     result        = check_config(&model->config, error);
     if (result != STATUS_OK)
         return error_prefix(error, "%s", model->folder->path);
-    if (result == STATUS_OK)
-        result = tokenizer_folder_open(&model->tokenizer, model->engine->pool, model->folder, error);
+    result = tokenizer_folder_open(&model->tokenizer, model->engine->pool, model->folder, error);
     void *layers;
     if (result == STATUS_OK)
         result = pool_alloc(model->engine->pool, MEMORY_WEIGHTS, (size_t)model->config.layers * sizeof(struct bert_layer),
