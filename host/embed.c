@@ -8,7 +8,11 @@ recto_status recto_embed(recto_model *model, const recto_text *texts, size_t cou
 {
     struct error    local = { 0 };
     struct request *request;
-    status          result = request_take(model->engine, &request, &local);
+    if (!model || (count && (!texts || !vectors)))
+        return engine_report(&local, error_set(&local, STATUS_USAGE, "embed: a null pointer where %s",
+                                               !model ? "the model should be" : !texts ? "texts should be" : "vectors should go"),
+                             error);
+    status result = request_take(model->engine, &request, &local);
     if (result != STATUS_OK)
         return engine_report(&local, result, error);
     result = request_begin(request, model, options, &local);
@@ -26,8 +30,12 @@ recto_status recto_embed(recto_model *model, const recto_text *texts, size_t cou
 
 recto_status recto_tokenize(recto_model *model, const recto_text *text, recto_tokens *tokens, recto_error *error)
 {
-    struct error             local  = { 0 };
-    struct request          *request;
+    struct error    local = { 0 };
+    struct request *request;
+    if (!model || !text || !tokens || (!text->data && text->length))
+        return engine_report(&local, error_set(&local, STATUS_USAGE, "tokenize: a null pointer where %s should be",
+                                               !model ? "the model" : !tokens ? "the tokens" : "the text"),
+                             error);
     struct tokenizer_request encode = { .text = text->data, .length = text->length, .with_offsets = tokens->starts || tokens->ends };
     status                   result = request_take(model->engine, &request, &local);
     if (result != STATUS_OK)

@@ -102,6 +102,10 @@ recto_status recto_model_open(recto_engine *engine, const char *name, const rect
     struct error        local  = { 0 };
     void               *block;
     *model = NULL;
+    if (!engine || !name)
+        return engine_report(&local, error_set(&local, STATUS_USAGE, "model: a null pointer where %s should be",
+                                               engine ? "its name" : "the engine"),
+                             error);
     engine_take_options(&chosen, sizeof chosen, options);
     status result = pool_alloc(engine->pool, MEMORY_WEIGHTS, sizeof **model, "a model", &block, &local);
     if (result != STATUS_OK)

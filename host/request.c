@@ -58,13 +58,14 @@ static status find_prompt(struct request *request, struct error *error)
     request->prompt                   = "";
     if (!name)
         return STATUS_OK;
-    for (uint32_t i = 0; i < folder->prompt_count; i++)
-        if (strcmp(folder->prompts[i].name, name) == 0)
-            request->prompt = folder->prompts[i].text;
-        else if (i + 1 == folder->prompt_count && !*request->prompt)
-            return error_set(error, STATUS_USAGE, "the model has no prompt '%s'", name);
+    uint32_t i = 0;
+    while (i < folder->prompt_count && strcmp(folder->prompts[i].name, name) != 0)
+        i++;
     if (!folder->prompt_count)
         return error_set(error, STATUS_USAGE, "the model has no prompts, '%s' was asked for", name);
+    if (i == folder->prompt_count)
+        return error_set(error, STATUS_USAGE, "the model has no prompt '%s'", name);
+    request->prompt = folder->prompts[i].text;  /* may be empty */
     if (*request->prompt && !folder->include_prompt && folder->pooling == MODEL_FOLDER_MEAN)
         return error_set(error, STATUS_MODEL, "%s: include_prompt is false: leaving a prompt out of the pooling is not supported",
                          folder->path);
@@ -123,7 +124,8 @@ static status join(struct request *request, const recto_text *text, const char *
         request->joined_room = room;
     }
     memcpy(request->joined, request->prompt, prompt);
-    memcpy(request->joined + prompt, text->data, text->length);
+    if (text->length)
+        memcpy(request->joined + prompt, text->data, text->length);
     *joined = request->joined;
     return STATUS_OK;
 }
@@ -138,11 +140,14 @@ static status encode_text(struct request *request, const recto_text *text, struc
 {
     struct tokenizer_request encode = { .limit = request->model->folder->max_tokens };
     struct token_buffer     *tokens = &request->tokens;
-    if (!text->data && text->length)
-        return error_set(error, STATUS_USAGE, "a null pointer with a length of %zu", text->length);
     status code = join(request, text, &encode.text, &encode.length, error);
     if (code == STATUS_OK)
         code = tokenizer_encode(request->model->tokenizer, &encode, tokens, error);
+    if (code == STATUS_INPUT && *request->prompt) {  /* the sentence shall count from the text's first byte */
+        encode.text   = text->data;
+        encode.length = text->length;
+        code          = tokenizer_encode(request->model->tokenizer, &encode, tokens, error);
+    }
     *found = (struct text_ids){ tokens->ids, tokens->count, tokens->full_count };
     return code;
 }
@@ -163,6 +168,8 @@ static status check_ids(const struct request *request, const recto_text *text, s
 static status add_text(struct request *request, const recto_text *text, size_t *ids, recto_text_result *result, struct error *error)
 {
     struct text_ids found = { 0 };
+    if (!text->data && text->length)
+        return error_set(error, STATUS_USAGE, "a null pointer with a length of %zu", text->length);
     status code = request->options.token_ids ? check_ids(request, text, &found, error) : encode_text(request, text, &found, error);
     if (code != STATUS_OK)
         return code;
