@@ -225,9 +225,11 @@ echo first >&3
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do [ -s answers ] && break; sleep 1; done
 [ "$(wc -l < answers)" = 1 ] || die "no answer before the end of the input"
 kill -INT $process
+(sleep 60 && kill -KILL $process) 2>/dev/null & watchdog=$!
 code=0
 wait $process || code=$?
 exec 3>&-
+kill $watchdog 2>/dev/null || true
 [ "$code" = 130 ] || die "exit code $code instead of 130 after SIGINT"
 grep -qx 'recto: interrupted' err || die "the sentence of an interruption"
 [ "$(wc -l < answers)" = 1 ] || die "what was complete before the interruption"
@@ -236,8 +238,10 @@ cat many many many many many many many many > all
 "$recto" embed all --output interrupted 2>err & process=$!
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do ls interrupted.* >/dev/null 2>&1 && break; sleep 1; done
 kill -TERM $process
+(sleep 60 && kill -KILL $process) 2>/dev/null & watchdog=$!
 code=0
 wait $process || code=$?
+kill $watchdog 2>/dev/null || true
 [ "$code" = 143 ] || die "exit code $code instead of 143 after SIGTERM"
 [ -z "$(find . -name 'interrupted*')" ] || die "an interrupted run left a file"
 pass
@@ -259,6 +263,9 @@ has 'The ship' out
 run 0 "$recto" search 'baking bread' --in garden --top 9 --format jsonl
 [ "$(wc -l < out)" = 3 ] || die "fewer texts than --top"
 head -n 1 out | grep -q '^{"rank":1,"score":0\.[0-9]*,"file":"garden","line":3,"text":"A sourdough' || die "the first hit as JSON"
+printf 'one\r\n\r\ntwo \r' > endings
+run 0 "$recto" search one --in endings --format jsonl
+for line in '"line":1,"text":"one"}$' '"line":2,"text":""}$' '"line":3,"text":"two .u000d"}$'; do has "$line" out; done
 refuse 3 "missing: cannot open it" search x --in missing
 run 3 "$recto" search x --in invalid
 has '^recto: invalid:2: ' err
