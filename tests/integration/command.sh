@@ -197,6 +197,8 @@ head -c 128 out | tail -c +11 | grep -q "(0, 384)" || die "the header of an empt
 run 0 sh -c 'echo before > appended; "$1" embed some --format npy --precision fp32 >> appended' sh "$recto"
 tail -c +8 appended > body
 same body some.npy
+run 0 sh -c '{ echo before; "$1" embed some --format npy --precision fp32; } > together' sh "$recto"
+same appended together
 run 0 "$recto" embed some --precision fp32
 [ "$(wc -l < out)" = 50 ] || die "not a line for each of 50 texts"
 awk -F '[][]' '{ n = split($2, a, ","); if (n != 384 || index($1, "{\"index\":" NR - 1 ",\"tokens\":") != 1) exit 1 }' out ||
