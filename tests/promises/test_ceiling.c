@@ -48,7 +48,7 @@ static size_t read_lines(const char *path, recto_text *texts, char *block, size_
     return count;
 }
 
-/* trial.c's arguments come as: texts cache precision threads budget. The answer is one line, the sentence last. */
+/* The arguments: texts cache precision threads budget. The answer is one line, the sentence last. */
 static int be_child(char **arguments)
 {
     static char          block[64 << 10];
@@ -90,12 +90,12 @@ static struct outcome attempt(const char *texts, const struct trial *trial)
     assert_true(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
     if (trial->data)
         snprintf(limit, sizeof limit, "ulimit -d %" PRIu64 " && ", trial->data >> 10);
-    snprintf(line, sizeof line, "%sexec '%s' --child '%s' '%s' %d %u %" PRIu64, limit, self, texts, trial->cache ? trial->cache : "",
-             (int)trial->precision, (unsigned)trial->threads, trial->budget);
+    snprintf(line, sizeof line, "%sexec '%s' --child '%s' '%s' %d %u %" PRIu64, limit, self, texts,
+             trial->cache ? trial->cache : "", (int)trial->precision, (unsigned)trial->threads, trial->budget);
     FILE *output = popen(line, "r");
     assert_non_null(output);
-    int fields = fscanf(output, "%d %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %64s %511[^\n]", &o.code, &o.resident,
-                        &o.peak, &o.booked, &o.splits, &o.texts, o.hash, o.message);
+    int fields = fscanf(output, "%d %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %64s %511[^\n]", &o.code,
+                        &o.resident, &o.peak, &o.booked, &o.splits, &o.texts, o.hash, o.message);
     assert_int_equal(pclose(output), 0);
     assert_true(fields >= 7);
     return o;

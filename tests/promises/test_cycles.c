@@ -60,7 +60,8 @@ static void cycle_model(struct promise *promise, const char *name, recto_precisi
 static void cycle_models(const char *name, const char *cache, int cycles, int settling)
 {
     struct promise promise;
-    promise_open(&promise, &(struct promise_setup){ .model = name, .cache = cache, .precision = RECTO_PRECISION_FP32, .threads = 2 });
+    promise_open(&promise, &(struct promise_setup){ .model = name, .cache = cache, .precision = RECTO_PRECISION_FP32,
+                                                    .threads = 2 });
     recto_model_close(promise.model);
     promise.model = NULL;
     if (!name)

@@ -164,8 +164,8 @@ static void cut_texts(void **state)
     recto_error    error   = RECTO_ERROR_INIT;
     float          cut[128], whole[128];
     scratch_make(scratch);
-    promise_make_model("prefixed", scratch);
-    snprintf(folder, sizeof folder, "%s/prefixed", scratch);
+    promise_make_model("weights-f16", scratch);
+    snprintf(folder, sizeof folder, "%s/weights-f16", scratch);
     for (size_t i = 0; i < sizeof words; i++)
         words[i] = "map "[i % 4];
     recto_text          longer = { .data = words, .length = sizeof words }, fits = { .data = words, .length = 4 * 62 };
