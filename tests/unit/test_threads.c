@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,11 +44,7 @@ static void delay(uint32_t *state)
 
 /* ---- Gates ---- */
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-enum { HAND_OVERS = 50000 };
-#else
-enum { HAND_OVERS = 250000 };
-#endif
+static uint32_t hand_overs = 100000;  /* a million by `test_threads 1000000`: a minute on a busy machine */
 
 struct ball {
     struct gate there, back;
@@ -58,7 +55,7 @@ static void *play_back(void *user)
 {
     struct ball *ball  = user;
     uint32_t     state = 3;
-    for (uint32_t i = 1; i <= HAND_OVERS; i++) {
+    for (uint32_t i = 1; i <= hand_overs; i++) {
         gate_await(&ball->there, i);
         ball->value += i;
         delay(&state);
@@ -75,7 +72,7 @@ static void a_ball_is_never_lost(void **state)
     uint32_t    random = 5;
     uint64_t    sum    = 0;
     assert_int_equal(pthread_create(&thread, NULL, play_back, &ball), 0);
-    for (uint32_t i = 1; i <= HAND_OVERS; i++) {
+    for (uint32_t i = 1; i <= hand_overs; i++) {
         delay(&random);
         gate_advance(&ball.there);
         gate_await(&ball.back, i);
@@ -196,7 +193,7 @@ static void callers_share_helpers(void **state)
     struct caller   callers[CALLERS];
     assert_int_equal(threads_open(&threads, pool, 3, NULL), STATUS_OK);
     for (int i = 0; i < CALLERS; i++) {
-        callers[i] = (struct caller){ .threads = threads, .seed = (uint32_t)i + 1, .rounds = HAND_OVERS / 100 };
+        callers[i] = (struct caller){ .threads = threads, .seed = (uint32_t)i + 1, .rounds = (int)hand_overs / 100 };
         assert_int_equal(pthread_create(&callers[i].thread, NULL, call_again_and_again, &callers[i]), 0);
     }
     for (int i = 0; i < CALLERS; i++) {
@@ -232,8 +229,10 @@ static void no_room_for_the_pool_of_threads(void **state)
     pool_close(small);
 }
 
-int main(void)
+int main(int count, char **arguments)
 {
+    if (count > 1)
+        hand_overs = (uint32_t)strtoul(arguments[1], NULL, 10);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gate_in_the_past_is_open), cmocka_unit_test(a_crowd_passes_together),
         cmocka_unit_test(a_ball_is_never_lost),       cmocka_unit_test(each_worker_runs_once),
