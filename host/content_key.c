@@ -76,7 +76,20 @@ static void remember(const char *memo, struct remembered *file)
     close(descriptor);
 }
 
-/* All tensors in the order of their names, each dropped after it was read. */
+enum { HASHED_AT_ONCE = 1 << 20 };
+
+/* In pieces that leave the resident set as soon as they are read: a table of words is larger than many a budget. */
+static void hash_bytes(XXH3_state_t *state, const struct safetensors *tensors, const struct tensor_view *tensor)
+{
+    const char *data = tensor->data;
+    for (uint64_t at = 0; at < tensor->bytes; at += HASHED_AT_ONCE) {
+        uint64_t some = tensor->bytes - at < HASHED_AT_ONCE ? tensor->bytes - at : HASHED_AT_ONCE;
+        XXH3_128bits_update(state, data + at, some);
+        safetensors_drop(tensors, data + at, some);
+    }
+}
+
+/* All tensors in the order of their names. */
 static status hash_tensors(struct pool *pool, const char *path, struct content_key *key, struct error *error)
 {
     struct safetensors *tensors;
@@ -90,8 +103,7 @@ static status hash_tensors(struct pool *pool, const char *path, struct content_k
         XXH3_128bits_update(&state, tensor->name, strlen(tensor->name) + 1);
         XXH3_128bits_update(&state, &tensor->dtype, sizeof tensor->dtype);
         XXH3_128bits_update(&state, tensor->shape, sizeof tensor->shape[0] * (size_t)tensor->rank);
-        XXH3_128bits_update(&state, tensor->data, tensor->bytes);
-        safetensors_drop(tensors, tensor->data, tensor->bytes);
+        hash_bytes(&state, tensors, tensor);
     }
     safetensors_close(tensors);
     XXH128_hash_t hash = XXH3_128bits_digest(&state);

@@ -323,6 +323,9 @@ static status each_row(struct packer *p, const struct linear_parameter *paramete
         if (result == STATUS_OK)
             see(user, row, w.rows);
     }
+    if (result == STATUS_OK)
+        for (int i = 0; i < parameter->parts; i++)
+            safetensors_drop(w.from[i], w.tensors[i]->data, w.tensors[i]->bytes);
     pool_free(p->pool, w.block);
     return result;
 }
@@ -501,8 +504,10 @@ static status bind_linear(void *user, const struct linear_parameter *parameter, 
     return result;
 }
 
+static bool bind_has(void *user, const char *name) { return pack_find(user, name) != NULL; }
+
 struct parameter_source pack_source(const struct pack *pack)
 {
     return (struct parameter_source){ .user = (void *)(uintptr_t)pack, .vector = bind_vector, .table = bind_table,
-                                      .linear = bind_linear };
+                                      .linear = bind_linear, .has = bind_has };
 }

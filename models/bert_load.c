@@ -232,7 +232,7 @@ status bert_load(const struct bert_config *config, const struct parameter_source
         l.middle = l.energy + config->width;
         l.other  = l.middle + config->inner;
     }
-    status result = source->packing ? find_names(&l) : STATUS_OK;
+    status result = find_names(&l);
     if (result == STATUS_OK)
         result = load_embeddings(&l, weights);
     for (int i = 0; i < config->layers && result == STATUS_OK; i++) {

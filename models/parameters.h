@@ -30,7 +30,7 @@ struct parameter_source {
                                struct error *error);
     MUST_CHECK status (*linear)(void *user, const struct linear_parameter *parameter, struct linear_weight *weight,
                                 struct error *error);
-    bool (*has)(void *user, const char *name);  /* * */
+    bool (*has)(void *user, const char *name);
     /* * out[n] = sum over k of W[n][k]^2 * energy[k], plus bias[n]^2: how a layer spreads the mean squares of its input */
     MUST_CHECK status (*spread)(void *user, const struct linear_parameter *parameter, const float *energy, float *out,
                                 struct error *error);

@@ -6,7 +6,9 @@
  */
 #include "runtime/plan_internal.h"
 
-enum { ALIGNMENT = 64, ORDERS = 3 };
+#include <string.h>
+
+enum { ALIGNMENT = 64, ORDERS = 3, ATTEMPTS = 128 };
 
 static size_t padded(const struct plan_buffer *b) { return (b->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
@@ -103,10 +105,9 @@ static size_t find_place(const struct plan *plan, const int *placed, int count, 
     return offset;
 }
 
-static size_t place_all(struct plan *plan, int *sorted, int order)
+static size_t place_all(struct plan *plan, const int *sorted)
 {
     size_t end = 0;
-    sort(plan, sorted, order);
     for (int i = 0; i < plan->buffer_count; i++) {
         struct plan_buffer *b = &plan->buffers[sorted[i]];
         b->offset             = find_place(plan, sorted, i, b);
@@ -116,24 +117,50 @@ static size_t place_all(struct plan *plan, int *sorted, int order)
     return end;
 }
 
+/* The buffer that reaches highest goes first the next time: it found no room because smaller ones had been given it. */
+static void promote_highest(const struct plan *plan, int *sorted)
+{
+    int highest = 0;
+    for (int i = 1; i < plan->buffer_count; i++) {
+        const struct plan_buffer *a = &plan->buffers[sorted[i]], *b = &plan->buffers[sorted[highest]];
+        if (a->offset + padded(a) > b->offset + padded(b))
+            highest = i;
+    }
+    int buffer = sorted[highest];
+    for (int i = highest; i > 0; i--)
+        sorted[i] = sorted[i - 1];
+    sorted[0] = buffer;
+}
+
+/* Places in `sorted` and in orders made of it, until nothing better can be hoped for; the best order is left in `best`. */
+static void improve(struct plan *plan, int *sorted, int *best)
+{
+    for (int i = 0; i < ATTEMPTS && plan->layout - plan->live > plan->live / 100; i++) {
+        size_t end = place_all(plan, sorted);
+        if (end < plan->layout) {
+            plan->layout = end;
+            memcpy(best, sorted, (size_t)plan->buffer_count * sizeof *best);
+        }
+        promote_highest(plan, sorted);
+    }
+}
+
 status plan_layout(struct plan *plan, struct error *error)
 {
-    void  *sorted;
-    status result = pool_alloc(plan->pool, MEMORY_PLAN, (size_t)plan->buffer_count * sizeof(int), "the layout of a plan", &sorted,
+    void  *block;
+    status result = pool_alloc(plan->pool, MEMORY_PLAN, 2 * (size_t)plan->buffer_count * sizeof(int), "the layout of a plan", &block,
                                error);
     if (result != STATUS_OK)
         return result;
+    int *sorted = block, *best = sorted + plan->buffer_count;
     find_lifetimes(plan);
-    plan->live = largest_live_set(plan);
-    int best   = 0;
+    plan->live   = largest_live_set(plan);
+    plan->layout = SIZE_MAX;
     for (int order = 0; order < ORDERS; order++) {
-        size_t end = place_all(plan, sorted, order);
-        if (order == 0 || end < plan->layout) {
-            plan->layout = end;
-            best         = order;
-        }
+        sort(plan, sorted, order);
+        improve(plan, sorted, best);
     }
-    place_all(plan, sorted, best);
-    pool_free(plan->pool, sorted);
+    place_all(plan, best);
+    pool_free(plan->pool, block);
     return STATUS_OK;
 }
