@@ -20,7 +20,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   set(RECTO_KERNEL_SETS avx2 avx512 avx512vnni avx512bf16)
   set(AVX2 -mavx2 -mfma)
   set(AVX512 ${AVX2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
-  set(INTEGER_FILES ${PROJECT_SOURCE_DIR}/kernels/linear/linear_u8s8_cpu.c)
+  set(INTEGER_FILES ${PROJECT_SOURCE_DIR}/kernels/linear/linear_u8s8_cpu.c
+                    ${PROJECT_SOURCE_DIR}/kernels/attention/attention_s16_cpu.c)
   set(BF16_FILES ${PROJECT_SOURCE_DIR}/kernels/linear/linear_bf16_cpu.c
       ${PROJECT_SOURCE_DIR}/kernels/attention/attention_bf16_cpu.c)
   kernel_set(avx2 FLAGS ${AVX2} FILES ${KERNEL_VECTORISED})

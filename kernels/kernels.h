@@ -19,7 +19,7 @@
 struct kernels {
     const char       *name;  /* "ref", "avx2", "avx512", "avx512vnni", "avx512bf16" or "neon" */
     linear_kernel    *linear_f32, *linear_bf16, *linear_u8s8;
-    attention_kernel *attention_f32, *attention_bf16;
+    attention_kernel *attention_f32, *attention_bf16, *attention_s16;
     embed_kernel     *embed_rows;
     norm_kernel      *norm_layer, *norm_rms;
     quantize_kernel  *quantize_rows;

@@ -9,7 +9,8 @@
     {                                                                                                      \
         .name = title, .linear_f32 = linear_f32_##isa, .linear_bf16 = linear_bf16_##bf16,                  \
         .linear_u8s8 = linear_u8s8_##u8s8, .attention_f32 = attention_f32_##isa,                           \
-        .attention_bf16 = attention_bf16_##bf16, .embed_rows = embed_rows_##isa,                           \
+        .attention_bf16 = attention_bf16_##bf16, .attention_s16 = attention_s16_##u8s8,                    \
+        .embed_rows = embed_rows_##isa,                                                                    \
         .norm_layer = norm_layer_##isa, .norm_rms = norm_rms_##isa, .quantize_rows = quantize_rows_##isa,  \
         .convert_bf16 = convert_bf16_##isa, .rotary_half = rotary_half_##isa, .pool_mean = pool_mean_##isa, \
         .pool_first = pool_first_ref, .pool_last = pool_last_ref, .normalize_l2 = normalize_l2_##isa,      \

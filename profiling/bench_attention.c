@@ -1,7 +1,7 @@
 /* Times the attention kernels on MiniLM's and BERT's shapes: milliseconds for all heads of one layer, GFLOP/s, and the
  * fraction of a ceiling given in GFLOP/s. Rows hold q, k and v beside each other, as the layer leaves them.
  *
- *   bench_attention [instruction set [ceiling of f32 [ceiling of bf16]]]
+ *   bench_attention [instruction set [ceiling of f32 [ceiling of bf16 and s16]]]
  */
 #include "kernels/attention/attention.h"
 #include "kernels/bf16.h"
@@ -82,7 +82,9 @@ int main(int count, char **arguments)
 {
     static const struct { int heads, head_size; } shapes[] = { { 12, 32 }, { 12, 64 } };
     static const int                              lengths[] = { 16, 64, 128, 256, 512, 2048 };
-    const double ceilings[] = { count > 2 ? atof(arguments[2]) : 117.0, count > 3 ? atof(arguments[3]) : 234.0 };
+    static const char *const                      kinds[] = { "f32", "bf16", "s16" };
+    const double full = count > 2 ? atof(arguments[2]) : 117.0, half = count > 3 ? atof(arguments[3]) : 234.0;
+    const double ceilings[] = { full, half, half };
     int          built;
     const struct kernels *const *sets = kernels_built(&built);
     for (int i = 0; i < built; i++) {
@@ -90,11 +92,12 @@ int main(int count, char **arguments)
             continue;
         for (size_t shape = 0; shape < sizeof shapes / sizeof *shapes; shape++)
             for (size_t length = 0; length < sizeof lengths / sizeof *lengths; length++)
-                for (int bf16 = 0; bf16 < 2; bf16++) {
-                    char name[64];
-                    snprintf(name, sizeof name, "%s_%s", bf16 ? "bf16" : "f32", sets[i]->name);
-                    bench(bf16 ? sets[i]->attention_bf16 : sets[i]->attention_f32, name, bf16 ? DTYPE_BF16 : DTYPE_F32,
-                          shapes[shape].heads, shapes[shape].head_size, lengths[length], ceilings[bf16]);
+                for (int kind = 0; kind < 3; kind++) {
+                    attention_kernel *const kernels[] = { sets[i]->attention_f32, sets[i]->attention_bf16, sets[i]->attention_s16 };
+                    char                    name[64];
+                    snprintf(name, sizeof name, "%s_%s", kinds[kind], sets[i]->name);
+                    bench(kernels[kind], name, kind == 1 ? DTYPE_BF16 : DTYPE_F32, shapes[shape].heads, shapes[shape].head_size,
+                          lengths[length], ceilings[kind]);
                 }
     }
     return 0;

@@ -20,10 +20,11 @@
  * and after the last y * (1 / S). Ranges of heads split the work without touching a bit.
  *
  * attention_s16 takes f32 and multiplies 16-bit integers, for models whose weights are integers as well; `causal` must be
- * false, since the keys of a tile share the range of v. Finite values become integers in the same way everywhere: with m the
- * greatest magnitude, at least ATTENTION_LEAST, x becomes x * (R / m) rounded to even, in steps of m / R. For q and k, m is of
- * one row of one head and R = attention_s16_range; for v it is of the tile and the head and R = ATTENTION_VALUE_RANGE. Then
- *   dot[j] = step of k[j] * the exact integer sum, and for c stands c * step of q
+ * false, since the keys of a tile share their range. Finite values become integers in the same way everywhere: with m the
+ * greatest magnitude, at least ATTENTION_LEAST, x becomes x * (R / m) rounded to even, in steps of m / R. For q, m is of one
+ * row of one head; for k and v, of one head of the tile. R = ATTENTION_QUERY_RANGE, ATTENTION_VALUE_RANGE and, for k,
+ * attention_key_range. Then
+ *   dot[j] = the exact integer sum, rounded to f32; for c stands (c * step of k) * step of q
  *   w[j]   = 2^(c * dot[j] - M' + ATTENTION_UNIT_BITS) rounded to even, in units of 2^-ATTENTION_UNIT_BITS; S sums these
  *   y      = a * y + the exact integer sum of w[j] * v[j] times the unit and v's step, fused; product alone in the first tile
  */
@@ -43,8 +44,9 @@ enum {
     ATTENTION_BLOCK         = 16,  /* queries whose scores are held at once, at most */
     ATTENTION_SCORE_STRIDE  = ATTENTION_TILE + 16, /* the gap keeps rows out of each other's cache sets */
     ATTENTION_BLOCKS        = 48,  /* blocks in a chunk, at most */
-    ATTENTION_UNIT_BITS     = 11,  /* these two keep a tile's sum of 256 * 2048 * 4095 within 31 bits */
-    ATTENTION_VALUE_RANGE   = 4095
+    ATTENTION_UNIT_BITS     = 12,  /* these two keep a tile's sum of 256 * 4096 * 2047 within 31 bits */
+    ATTENTION_VALUE_RANGE   = 2047,
+    ATTENTION_QUERY_RANGE   = 4095
 };
 #define ATTENTION_LEAST 1e-30f
 
@@ -70,13 +72,11 @@ attention_kernel attention_f32_avx512, attention_bf16_avx512, attention_s16_avx5
 attention_kernel attention_bf16_avx512bf16, attention_s16_avx512vnni;
 attention_kernel attention_f32_neon, attention_bf16_neon, attention_s16_neon;
 
-/* The greatest R of q and k with head_size * R * R below 2^31, at most 4095: more would not show. */
-static inline int attention_s16_range(int head_size)
+/* As fine as sums along the head allow, to make up for sharing it. */
+static inline int attention_key_range(int head_size)
 {
-    int range = 4095;
-    while ((int64_t)range * range * head_size > INT32_MAX)
-        range--;
-    return range;
+    const int range = INT32_MAX / (ATTENTION_QUERY_RANGE * head_size);
+    return range < INT16_MAX ? range : INT16_MAX;
 }
 
 /* Enough for every sequence of up to `longest` rows; from 257 rows on it no longer grows. */
@@ -87,7 +87,7 @@ static inline size_t attention_scratch_bytes(int head_size, int longest)
     size_t rows   = longest <= ATTENTION_TILE ? ATTENTION_BLOCK : ATTENTION_CHUNK;
     size_t packed = 2 * keys * width * 4, outputs = (rows + ATTENTION_BLOCK) * width * 4;
     size_t scores = (size_t)ATTENTION_BLOCK * ATTENTION_SCORE_STRIDE * (4 + 2 + 2);
-    return packed + outputs + scores + (size_t)2 * ATTENTION_BLOCKS * ATTENTION_BLOCK * 4 + (size_t)ATTENTION_TILE * 4;
+    return packed + outputs + scores + (size_t)2 * ATTENTION_BLOCKS * ATTENTION_BLOCK * 4;
 }
 
 #endif

@@ -4,18 +4,18 @@
 #include "kernels/math/math_ref.h"
 #include "kernels/rows.h"
 
-/* A row of q or k as integers. */
-struct codes {
-    int   at[ATTENTION_MOST_HEAD];
-    float step;
-};
-
 /* One tile of one head's keys. */
 struct tile {
-    int          first, keys;  /* rows */
-    struct codes key[ATTENTION_TILE];
-    int          value[ATTENTION_TILE][ATTENTION_MOST_HEAD];
-    float        value_step;
+    int     first, keys;  /* rows */
+    int16_t key[ATTENTION_TILE][ATTENTION_MOST_HEAD];
+    int16_t value[ATTENTION_TILE][ATTENTION_MOST_HEAD];
+    float   key_step, value_step;
+};
+
+/* A row of q as integers. */
+struct query {
+    int16_t at[ATTENTION_MOST_HEAD];
+    float   step;
 };
 
 /* What a query carries from tile to tile. */
@@ -31,34 +31,33 @@ static float magnitude(const float *x, int width, float most)
     return most;
 }
 
-static void code_row(const float *x, int width, float inverse, int *codes)
+static void code_row(const float *x, int width, float inverse, int16_t *codes)
 {
     for (int i = 0; i < width; i++)
-        codes[i] = (int)nearbyintf(x[i] * inverse);
+        codes[i] = (int16_t)nearbyintf(x[i] * inverse);
 }
 
-static void quantise(const float *x, int width, struct codes *codes)
+/* Codes the rows of k or v that a tile has; returns the step. */
+static float code_tile(const struct tile *tile, const float *x, size_t stride, int width, int range,
+                       int16_t codes[][ATTENTION_MOST_HEAD])
 {
-    const float range = (float)attention_s16_range(width), most = magnitude(x, width, ATTENTION_LEAST);
-    code_row(x, width, range / most, codes->at);
-    codes->step = most / range;
+    float most = ATTENTION_LEAST;
+    for (int j = 0; j < tile->keys; j++)
+        most = magnitude(row_read(x, stride, tile->first + j), width, most);
+    for (int j = 0; j < tile->keys; j++)
+        code_row(row_read(x, stride, tile->first + j), width, (float)range / most, codes[j]);
+    return most / (float)range;
 }
 
 static void take_tile(const struct attention_args *a, int kv_head, struct tile *tile)
 {
-    const int width = a->head_size, column = kv_head * width;
-    float     most = ATTENTION_LEAST;
-    for (int j = 0; j < tile->keys; j++) {
-        quantise((const float *)row_read(a->k, a->k_stride, tile->first + j) + column, width, &tile->key[j]);
-        most = magnitude((const float *)row_read(a->v, a->v_stride, tile->first + j) + column, width, most);
-    }
-    for (int j = 0; j < tile->keys; j++)
-        code_row((const float *)row_read(a->v, a->v_stride, tile->first + j) + column, width, ATTENTION_VALUE_RANGE / most,
-                 tile->value[j]);
-    tile->value_step = most / ATTENTION_VALUE_RANGE;
+    const int column = kv_head * a->head_size;
+    tile->key_step   = code_tile(tile, (const float *)a->k + column, a->k_stride, a->head_size, attention_key_range(a->head_size),
+                                 tile->key);
+    tile->value_step = code_tile(tile, (const float *)a->v + column, a->v_stride, a->head_size, ATTENTION_VALUE_RANGE, tile->value);
 }
 
-static int32_t dot(const int *a, const int *b, int width)
+static int32_t dot(const int16_t *a, const int16_t *b, int width)
 {
     int32_t sum = 0;
     for (int i = 0; i < width; i++)
@@ -66,14 +65,14 @@ static int32_t dot(const int *a, const int *b, int width)
     return sum;
 }
 
-static void attend(const struct attention_args *a, const struct tile *tile, const struct codes *query, bool first,
+static void attend(const struct attention_args *a, const struct tile *tile, const struct query *query, bool first,
                    struct state *state)
 {
-    const float factor = a->scale * EXP_LOG2E * query->step, unit = 1.0f / (1 << ATTENTION_UNIT_BITS);
+    const float factor = a->scale * EXP_LOG2E * tile->key_step * query->step, unit = 1.0f / (1 << ATTENTION_UNIT_BITS);
     float       dots[ATTENTION_TILE], most = -INFINITY;
     int         weights[ATTENTION_TILE], sum = 0;
     for (int j = 0; j < tile->keys; j++) {
-        dots[j] = tile->key[j].step * (float)dot(query->at, tile->key[j].at, a->head_size);
+        dots[j] = (float)dot(query->at, tile->key[j], a->head_size);
         most    = math_max(most, dots[j]);
     }
     const float maximum = math_max(state->maximum, factor * most);
@@ -108,13 +107,15 @@ static void store(const struct attention_args *a, int row, int head, const struc
 void attention_s16_ref(const struct attention_args *a, int sequence, int head0, int head1, void *scratch)
 {
     const int   first = a->starts[sequence], end = a->starts[sequence + 1];
-    struct tile tile;  /* half a megabyte; the reference keeps off the caller's scratch, which it may not be given */
+    struct tile tile;
     (void)scratch;
     for (int head = head0; head < head1; head++)
         for (int row = first; row < end; row++) {
-            struct codes query;
+            const float *q     = (const float *)row_read(a->q, a->q_stride, row) + head * a->head_size;
+            const float  most  = magnitude(q, a->head_size, ATTENTION_LEAST);
+            struct query query = { .step = most / ATTENTION_QUERY_RANGE };
             struct state state = { .maximum = -INFINITY };
-            quantise((const float *)row_read(a->q, a->q_stride, row) + head * a->head_size, a->head_size, &query);
+            code_row(q, a->head_size, ATTENTION_QUERY_RANGE / most, query.at);
             for (tile.first = first; tile.first < end; tile.first += ATTENTION_TILE) {
                 tile.keys = end - tile.first < ATTENTION_TILE ? end - tile.first : ATTENTION_TILE;
                 take_tile(a, head / (a->heads / a->kv_heads), &tile);

@@ -33,9 +33,7 @@ struct work {
     element                     *weights;      /* the same; f32 puts them in the place of the dots */
     /* attention_s16 alone: */
     int16_t                     *codes;        /* [ATTENTION_BLOCK][ATTENTION_SCORE_STRIDE], rows that are quantised */
-    float                       *key_steps;    /* [ATTENTION_TILE] */
-    float                        value_step;
-    int                          range;        /* of q and k */
+    float                        key_step, value_step;
     int32_t                     *mixed;        /* [ATTENTION_BLOCK][width] */
 };
 
@@ -56,8 +54,7 @@ static struct work work_new(const struct attention_args *a, int sequence, void *
     w.value_panels = w.key_panels + keys * (size_t)w.width * 4;
     w.maxima       = (float *)(void *)(w.value_panels + keys * (size_t)w.width * 4);
     w.sums         = w.maxima + ATTENTION_BLOCKS * ATTENTION_BLOCK;
-    w.key_steps    = w.sums + ATTENTION_BLOCKS * ATTENTION_BLOCK;
-    w.dots         = (product_sum *)(void *)(w.key_steps + ATTENTION_TILE);
+    w.dots         = (product_sum *)(void *)(w.sums + ATTENTION_BLOCKS * ATTENTION_BLOCK);
     w.codes        = (int16_t *)(void *)(w.dots + ATTENTION_BLOCK * ATTENTION_SCORE_STRIDE);
     w.weights      = ATTENTION_PAIR == 1 ? (void *)w.dots : (void *)(w.codes + ATTENTION_BLOCK * ATTENTION_SCORE_STRIDE);
     w.mixed        = (int32_t *)(void *)(w.codes + 2 * ATTENTION_BLOCK * ATTENTION_SCORE_STRIDE);

@@ -83,6 +83,7 @@ LANES_INLINE w16 w16_mul(w16 a, w16 b)
 {
     return (w16){ _mm256_mullo_epi32(a.low, b.low), _mm256_mullo_epi32(a.high, b.high) };
 }
+LANES_INLINE w16 w16_max(w16 a, w16 b) { return (w16){ _mm256_max_epi32(a.low, b.low), _mm256_max_epi32(a.high, b.high) }; }
 LANES_INLINE w16 w16_shift_left(w16 a, int bits)
 {
     __m128i count = _mm_cvtsi32_si128(bits);

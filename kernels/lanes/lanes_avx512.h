@@ -40,6 +40,7 @@ LANES_INLINE void w16_store(int32_t *p, w16 x) { _mm512_storeu_si512(p, x); }
 LANES_INLINE w16 w16_add(w16 a, w16 b) { return _mm512_add_epi32(a, b); }
 LANES_INLINE w16 w16_sub(w16 a, w16 b) { return _mm512_sub_epi32(a, b); }
 LANES_INLINE w16 w16_mul(w16 a, w16 b) { return _mm512_mullo_epi32(a, b); }
+LANES_INLINE w16 w16_max(w16 a, w16 b) { return _mm512_max_epi32(a, b); }
 LANES_INLINE w16 w16_shift_left(w16 a, int bits) { return _mm512_sll_epi32(a, _mm_cvtsi32_si128(bits)); }
 LANES_INLINE v16 v16_from_int(w16 a) { return _mm512_cvtepi32_ps(a); }
 LANES_INLINE w16 v16_to_int(v16 a) { return _mm512_cvtps_epi32(a); }  /* ties to even */

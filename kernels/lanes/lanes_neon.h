@@ -67,6 +67,7 @@ LANES_INLINE void w16_store(int32_t *p, w16 x)
 LANES_INLINE w16 w16_add(w16 a, w16 b) { NEON_FOUR(w16, vaddq_s32(a.q[i], b.q[i])); }
 LANES_INLINE w16 w16_sub(w16 a, w16 b) { NEON_FOUR(w16, vsubq_s32(a.q[i], b.q[i])); }
 LANES_INLINE w16 w16_mul(w16 a, w16 b) { NEON_FOUR(w16, vmulq_s32(a.q[i], b.q[i])); }
+LANES_INLINE w16 w16_max(w16 a, w16 b) { NEON_FOUR(w16, vmaxq_s32(a.q[i], b.q[i])); }
 LANES_INLINE w16 w16_shift_left(w16 a, int bits) { NEON_FOUR(w16, vshlq_s32(a.q[i], vdupq_n_s32(bits))); }
 LANES_INLINE v16 v16_from_int(w16 a) { NEON_FOUR(v16, vcvtq_f32_s32(a.q[i])); }
 LANES_INLINE w16 v16_to_int(v16 a) { NEON_FOUR(w16, vcvtnq_s32_f32(a.q[i])); }  /* ties to even */

@@ -1,4 +1,4 @@
-/* attention_f32 and attention_bf16 against the references, byte for byte. */
+/* attention_f32, attention_bf16 and attention_s16 against the references, byte for byte. */
 #include "kernels/bf16.h"
 #include "tests/kernels/harness.h"
 
@@ -23,46 +23,55 @@ static int32_t *random_starts(int sequences, int longest)
     return starts;
 }
 
-static void run_case(const struct kernels *tested, enum dtype type, int longest, int head_size)
+/* The kinds of attention and what they read. */
+enum kind { F32, BF16, S16 };
+
+static attention_kernel *kernel_of(const struct kernels *kernels, enum kind kind)
+{
+    return kind == F32 ? kernels->attention_f32 : kind == BF16 ? kernels->attention_bf16 : kernels->attention_s16;
+}
+
+static void run_case(const struct kernels *tested, enum kind kind, int longest, int head_size)
 {
     int            group = random_int(1, 3), kv_heads = random_int(1, 2), heads = group * kv_heads, sequences = random_int(1, 3);
     int32_t       *starts = random_starts(sequences, longest);
     int            rows = starts[sequences], sequence = random_int(0, sequences - 1);
-    enum dtype     y_type = random_bits() & 1 ? DTYPE_BF16 : DTYPE_F32;
+    enum dtype     type = kind == BF16 ? DTYPE_BF16 : DTYPE_F32, y_type = random_bits() & 1 ? DTYPE_BF16 : DTYPE_F32;
     struct range   range = random_range(heads);
     struct matrix  q = random_heads(rows, heads * head_size, type), k = random_heads(rows, kv_heads * head_size, type),
                    v = random_heads(rows, kv_heads * head_size, type);
     struct matrix  y = matrix_new(rows, heads * head_size, y_type == DTYPE_BF16 ? 2 : 4, random_int(0, 3)), expected = matrix_copy(&y);
     struct attention_args args = { .q = q.rows, .k = k.rows, .v = v.rows, .q_stride = q.stride, .k_stride = k.stride,
                                    .v_stride = v.stride, .type = type, .heads = heads, .kv_heads = kv_heads, .head_size = head_size,
-                                   .scale = 0.125f, .causal = random_bits() & 1, .starts = starts, .y = y.rows,
+                                   .scale = 0.125f, .causal = kind != S16 && random_bits() & 1, .starts = starts, .y = y.rows,
                                    .y_stride = y.stride, .y_type = y_type };
     void *scratch = guarded_new((attention_scratch_bytes(head_size, longest < 20 ? 20 : longest) + 63) / 64 * 64);
-    attention_kernel *kernel = type == DTYPE_BF16 ? tested->attention_bf16 : tested->attention_f32;
+    attention_kernel *kernel = kernel_of(tested, kind);
     kernel(&args, sequence, range.middle, range.last, scratch);
     kernel(&args, sequence, range.first, range.middle, scratch);
     args.y = expected.rows;
-    (type == DTYPE_BF16 ? kernels_ref.attention_bf16 : kernels_ref.attention_f32)(&args, sequence, range.first, range.last, NULL);
+    kernel_of(&kernels_ref, kind)(&args, sequence, range.first, range.last, NULL);
     check(matrix_same(&y, &expected), "%d rows, sequence %d of %d, heads [%d, %d) of %d over %d of %d%s, y %s", rows, sequence,
           sequences, range.first, range.last, heads, kv_heads, head_size, args.causal ? ", causal" : "", dtype_name(y_type));
     guarded_free_all();
 }
 
-static void dtype_tests(const struct kernels *tested, enum dtype type, const char *name)
+static void kind_tests(const struct kernels *tested, enum kind kind, const char *name)
 {
     static const int lengths[] = { 1, 2, 5, 6, 7, 13, 14, 15, 16, 17, 31, 32, 33, 61, 97 }, sizes[] = { 8, 16, 24, 32, 40, 64, 80, 128, 256 };
     static const int tiles[] = { 255, 256, 257, 300, 512, 513, 530 };
     if (!group_begin(tested->name, name))
         return;
     for (int times = 0; times < (options.quick ? 25 : 250); times++)
-        run_case(tested, type, RANDOM_OF(lengths), RANDOM_OF(sizes));
+        run_case(tested, kind, RANDOM_OF(lengths), RANDOM_OF(sizes));
     for (int i = 0; i < (options.quick ? 0 : 14); i++)
-        run_case(tested, type, tiles[i % 7], 32);
+        run_case(tested, kind, tiles[i % 7], 32);
     group_end();
 }
 
 void attention_tests(const struct kernels *tested)
 {
-    dtype_tests(tested, DTYPE_F32, "attention_f32");
-    dtype_tests(tested, DTYPE_BF16, "attention_bf16");
+    kind_tests(tested, F32, "attention_f32");
+    kind_tests(tested, BF16, "attention_bf16");
+    kind_tests(tested, S16, "attention_s16");
 }

@@ -2,7 +2,7 @@
 #include "kernels/kernels_table.h"
 
 linear_kernel    linear_f32_avx512_simde, linear_bf16_avx512_simde, linear_u8s8_avx512_simde, linear_u8s8_avx512vnni_simde;
-attention_kernel attention_f32_avx512_simde, attention_bf16_avx512_simde;
+attention_kernel attention_f32_avx512_simde, attention_bf16_avx512_simde, attention_s16_avx512_simde, attention_s16_avx512vnni_simde;
 embed_kernel     embed_rows_avx512_simde;
 norm_kernel      norm_layer_avx512_simde, norm_rms_avx512_simde;
 quantize_kernel  quantize_rows_avx512_simde;
