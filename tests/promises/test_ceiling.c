@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { TEXTS = 24 };
+enum { TEXTS = 24, LENGTH = 256 };
 #define MEBIBYTE ((uint64_t)1 << 20)
 
 /* ---- The child: one engine under one budget ---- */
@@ -48,7 +48,30 @@ static size_t read_lines(const char *path, recto_text *texts, char *block, size_
     return count;
 }
 
-/* The arguments: texts cache precision threads budget. The answer is one line, the sentence last. */
+/* Every `step`th id of the vocabulary, so that each page of the table of words becomes resident: the most that weights can
+ * take. Returns how many of `texts`, which are all of LENGTH ids. */
+static size_t make_ids(uint32_t step, uint32_t vocabulary, recto_text *texts, int32_t *ids, size_t room)
+{
+    size_t count = 0;
+    for (uint32_t id = 0; id < vocabulary && count < room; id += step)
+        ids[count++] = (int32_t)id;
+    for (size_t i = 0; i < count / LENGTH; i++)
+        texts[i] = (recto_text){ .data = (const char *)(ids + i * LENGTH), .length = LENGTH * sizeof *ids };
+    return count / LENGTH;
+}
+
+/* Embeds every page of the vocabulary; nothing is hashed. */
+static int touch_all(struct promise *promise, uint32_t step, recto_error *error)
+{
+    static int32_t      ids[32 << 10];
+    static recto_text   texts[128];
+    static float        vectors[128 * 384];
+    recto_embed_options options = { .struct_size = sizeof options, .token_ids = 1 };
+    size_t count = make_ids(step, promise->facts.vocabulary, texts, ids, sizeof ids / sizeof *ids);
+    return recto_embed(promise->model, texts, count, &options, vectors, NULL, error);
+}
+
+/* The arguments: texts, or the step of touch_all; precision threads budget. The answer is one line, the sentence last. */
 static int be_child(char **arguments)
 {
     static char          block[64 << 10];
@@ -64,7 +87,10 @@ static int be_child(char **arguments)
     outcome.code = promise_try(&promise, &setup, &error);
     if (outcome.code == RECTO_OK) {
         outcome.booked = promise_usage(&promise).bytes_in_use;
-        outcome.code   = recto_embed(promise.model, texts, count, NULL, vectors, NULL, &error);
+        if (count)
+            outcome.code = recto_embed(promise.model, texts, count, NULL, vectors, NULL, &error);
+        else
+            outcome.code = touch_all(&promise, (uint32_t)atoi(arguments[0]), &error);
         recto_engine_info info = promise_usage(&promise);
         outcome.peak   = info.peak_bytes;
         outcome.splits = info.splits;
@@ -238,6 +264,23 @@ static void batches_are_split(void **state)
     assert_int_equal(over, 0);
 }
 
+/* With every page of the weights resident. */
+static void all_pages_touched(void **state)
+{
+    (void)state;
+    static const char *const steps[PROMISE_PRECISIONS] = { "2", "5", "5" };  /* a page holds 2.7 rows of words, or 5.3 */
+    over = 0;
+    for (int i = 0; i < PROMISE_PRECISIONS; i++) {
+        struct trial   trial = { .precision = promise_precisions[i], .threads = 2 };
+        struct outcome free  = attempt(steps[i], &trial);
+        trial.budget         = free.peak;
+        struct outcome tight = attempt(steps[i], &trial);
+        judge(&trial, &tight, free.hash);
+        assert_int_equal(tight.code, RECTO_OK);
+    }
+    assert_int_equal(over, 0);
+}
+
 /* ---- The first time, when weights are packed ---- */
 
 static void packing_stays_below(void **state)
@@ -297,7 +340,7 @@ int main(int count, char **arguments)
         return be_child(arguments + 2);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp32_climbs),       cmocka_unit_test(bf16_climbs),         cmocka_unit_test(int8_climbs),
-        cmocka_unit_test(batches_are_split), cmocka_unit_test(packing_stays_below), cmocka_unit_test(under_the_systems_limit),
+        cmocka_unit_test(batches_are_split), cmocka_unit_test(all_pages_touched),   cmocka_unit_test(packing_stays_below), cmocka_unit_test(under_the_systems_limit),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

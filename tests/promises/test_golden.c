@@ -18,7 +18,7 @@ struct bound {
 };
 
 /* By precision, in the order of promise_precisions. */
-static const struct bound minilm_bounds[] = { { 1e-6, 1e-6 }, { 1e-4, 1e-4 }, { 3e-3, 1e-3 } };
+static const struct bound bounds[] = { { 1e-6, 1e-6 }, { 1e-4, 1e-4 }, { 3e-3, 1e-3 } };
 
 struct distances {
     double worst, sum;
@@ -71,26 +71,22 @@ static void minilm_against_transformers(recto_precision precision, const struct 
 static void minilm_fp32(void **state)
 {
     (void)state;
-    minilm_against_transformers(RECTO_PRECISION_FP32, &minilm_bounds[0]);
+    minilm_against_transformers(RECTO_PRECISION_FP32, &bounds[0]);
 }
 
 static void minilm_bf16(void **state)
 {
     (void)state;
-    minilm_against_transformers(RECTO_PRECISION_BF16, &minilm_bounds[1]);
+    minilm_against_transformers(RECTO_PRECISION_BF16, &bounds[1]);
 }
 
 static void minilm_int8(void **state)
 {
     (void)state;
-    minilm_against_transformers(RECTO_PRECISION_INT8, &minilm_bounds[2]);
+    minilm_against_transformers(RECTO_PRECISION_INT8, &bounds[2]);
 }
 
 /* ---- Random models ---- */
-
-/* Random weights spread every direction evenly, so rounding meets no direction that training has made strong: bounds of
- * these models alone, twice what the worst of them shows. */
-static const struct bound random_bounds[] = { { 1e-6, 1e-6 }, { 1e-4, 1e-4 }, { 3e-3, 1e-3 } };
 
 static void embed_case(struct promise *promise, const struct json *listed, const float *golden, struct distances *seen)
 {
@@ -126,7 +122,7 @@ static void random_model(const char *name, const char *scratch, struct pool *poo
         for (size_t j = 0; j < rows; j++)
             embed_case(&promise, json_array_at(cases, j), golden + j * columns, &seen);
         promise_close(&promise);
-        judge(name, promise_precisions[i], &seen, &random_bounds[i]);
+        judge(name, promise_precisions[i], &seen, &bounds[i]);
     }
     json_free(document);
     free(golden);
