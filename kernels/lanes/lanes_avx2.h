@@ -125,8 +125,10 @@ LANES_INLINE void w16_store_s16(int16_t *p, w16 a)
     __m256i words = _mm256_packs_epi32(a.low, a.high);
     _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(words, 0xd8));
 }
+
 /* The same for numbers that are not denormal; some hardware takes those for zero. */
 LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x) { v16_store_bf16(p, x); }
+
 /* Two rows of sixteen 16-bit elements, interleaved. */
 LANES_INLINE w16 w16_load_pairs(const void *even, const void *odd)
 {
@@ -134,6 +136,7 @@ LANES_INLINE w16 w16_load_pairs(const void *even, const void *odd)
     __m256i outer = _mm256_unpacklo_epi16(e, o), inner = _mm256_unpackhi_epi16(e, o);
     return (w16){ _mm256_permute2x128_si256(outer, inner, 0x20), _mm256_permute2x128_si256(outer, inner, 0x31) };
 }
+
 LANES_INLINE void lanes_transpose8(__m256i row[8])
 {
     __m256i t[8];
@@ -156,6 +159,7 @@ LANES_INLINE void lanes_transpose8(__m256i row[8])
         row[c]      = low;
     }
 }
+
 /* Transposes sixteen rows of sixteen. */
 LANES_INLINE void w16_transpose(w16 row[LANES])
 {
@@ -228,6 +232,7 @@ LANES_INLINE w16 dot_u8s8(w16 sum, const void *x, const void *b)
     __m256i        a = lanes_broadcast4(x);
     return (w16){ lanes_dot_u8s8(sum.low, a, _mm256_load_si256(w)), lanes_dot_u8s8(sum.high, a, _mm256_load_si256(w + 1)) };
 }
+
 /* two k: x[2] s16, b [16][2] s16 */
 LANES_INLINE w16 dot_s16(w16 sum, const void *x, const void *b)
 {

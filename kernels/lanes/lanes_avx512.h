@@ -64,6 +64,7 @@ LANES_INLINE void v16_store_bf16(uint16_t *p, v16 x)
 
 /* Stores each lane as 16 bits; the lanes hold -32768 to 32767. */
 LANES_INLINE void w16_store_s16(int16_t *p, w16 a) { _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(a)); }
+
 /* The same for numbers that are not denormal; the hardware takes those for zero. */
 LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x)
 {
@@ -81,6 +82,7 @@ LANES_INLINE w16 w16_load_pairs(const void *even, const void *odd)
     w16 low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(even)), high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(odd));
     return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
 }
+
 /* Transposes sixteen rows of sixteen. */
 LANES_INLINE void w16_transpose(w16 row[LANES])
 {
@@ -165,6 +167,7 @@ LANES_INLINE w16 dot_u8s8(w16 sum, const void *x, const void *b)
     return w16_add(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 #endif
 }
+
 /* two k: x[2] s16, b [16][2] s16 */
 LANES_INLINE w16 dot_s16(w16 sum, const void *x, const void *b)
 {

@@ -102,8 +102,10 @@ LANES_INLINE void w16_store_s16(int16_t *p, w16 a)
     for (int i = 0; i < 4; i++)
         vst1_s16(p + 4 * i, vmovn_s32(a.q[i]));
 }
+
 /* The same for numbers that are not denormal; some hardware takes those for zero. */
 LANES_INLINE void v16_store_bf16_normal(uint16_t *p, v16 x) { v16_store_bf16(p, x); }
+
 /* Two rows of sixteen 16-bit elements, interleaved. */
 LANES_INLINE w16 w16_load_pairs(const void *even, const void *odd)
 {
@@ -116,6 +118,7 @@ LANES_INLINE w16 w16_load_pairs(const void *even, const void *odd)
     }
     return result;
 }
+
 /* Transposes sixteen rows of sixteen. */
 LANES_INLINE void w16_transpose(w16 row[LANES])
 {
@@ -183,6 +186,7 @@ LANES_INLINE w16 dot_u8s8(w16 sum, const void *x, const void *b)
     }
     return sum;
 }
+
 /* two k: x[2] s16, b [16][2] s16 */
 LANES_INLINE w16 dot_s16(w16 sum, const void *x, const void *b)
 {
