@@ -18,8 +18,7 @@ static status trace(struct recto_model *model, int token_cap, struct plan **plan
 {
     int              longest = (int)model->folder->max_tokens < token_cap ? (int)model->folder->max_tokens : token_cap;
     struct plan_caps caps    = { token_cap, model_sequence_cap(token_cap), longest, model->engine->workers };
-    enum dtype       travel  = model->config.precision == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F32;
-    status           result  = plan_begin(plan, model->engine->pool, &caps, travel, error);
+    status           result  = plan_begin(plan, model->engine->pool, &caps, model->config.precision, error);
     if (result != STATUS_OK)
         return result;
     result = plan_finish(*plan, bert_trace(*plan, &model->config, &model->weights), error);

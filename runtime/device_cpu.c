@@ -200,8 +200,11 @@ static void attention(const struct device *device, const struct run *run, const 
                                    .y_stride = run_stride(run, node->y), .y_type = plan_buffer(run->plan, node->y)->type };
     int   groups  = parts / run->live.sequences, group = part % groups;
     void *scratch = run->arena + plan_scratch_offset(run->plan, worker);
-    (x->type == DTYPE_BF16 ? kernels_of(device)->attention_bf16 : kernels_of(device)->attention_f32)(
-        &args, part / groups, part_start(shape->heads, group, groups), part_start(shape->heads, group + 1, groups), scratch);
+    const struct kernels *k = kernels_of(device);
+    attention_kernel *kernel = node->arithmetic == DTYPE_BF16  ? k->attention_bf16
+                               : node->arithmetic == DTYPE_I16 ? k->attention_s16
+                                                               : k->attention_f32;
+    kernel(&args, part / groups, part_start(shape->heads, group, groups), part_start(shape->heads, group + 1, groups), scratch);
 }
 
 static void pool(const struct device *device, const struct run *run, const struct plan_node *node, int phase, int part,

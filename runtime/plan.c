@@ -309,6 +309,7 @@ plan_value op_attention(struct plan *p, plan_value qkv, const struct attention_s
         n->x           = source;
         n->y           = y;
         n->attention   = *shape;
+        n->arithmetic  = p->precision == DTYPE_I8 && !shape->causal ? DTYPE_I16 : type;
         size_t scratch = attention_scratch_bytes(shape->head_size, p->caps.longest);
         if (scratch > p->scratch)
             p->scratch = (scratch + 63) / 64 * 64;

@@ -61,6 +61,7 @@ struct plan_caps {
     int workers;    /* threads that may share one run */
 };
 
+/* precision: of the network's linears, DTYPE_F32, DTYPE_BF16 or DTYPE_I8. */
 MUST_CHECK status plan_begin(struct plan **plan, struct pool *pool, const struct plan_caps *caps, enum dtype precision,
                              struct error *error);
 /* Lifetimes and layout. The plan is closed on failure. */
@@ -113,6 +114,7 @@ struct plan_node {
     struct embed_weight          embed;
     struct rotary_weight         rotary;
     struct attention_shape       attention;
+    enum dtype                   arithmetic;  /* OP_ATTENTION: DTYPE_F32, DTYPE_BF16, or DTYPE_I16 between s8 weights */
     enum pool_kind               pool;
 };
 
