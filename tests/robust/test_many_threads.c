@@ -18,6 +18,12 @@
 
 enum { WIDTH = 32, TEXTS = 96, TEXT_BYTES = 72, PATIENCE = 240 };
 
+#if defined(__SANITIZE_THREAD__)  /* some forty times slower */
+enum { BATCHES = 10, SMALL_CALLS = 250, TIGHT_BATCHES = 6 };
+#else
+enum { BATCHES = 60, SMALL_CALLS = 2500, TIGHT_BATCHES = 30 };
+#endif
+
 static char scratch[SMALL_PATH_MAX], cache[SMALL_PATH_MAX + 8], folder[SMALL_PATH_MAX + 8], other[SMALL_PATH_MAX + 8];
 static char texts[TEXTS][TEXT_BYTES];
 static float expected[TEXTS][WIDTH];
@@ -166,12 +172,12 @@ static void mixed_batches_have_the_bits_of_one_thread(void **state)
         struct caller   callers[8] = { 0 };
         open_usual(&embedder, cases[i].workers, 0);
         for (int j = 0; j < cases[i].callers; j++)
-            callers[j] = (struct caller){ .embedder = &embedder, .rounds = 60, .largest = j % 2 ? 3 : TEXTS };
+            callers[j] = (struct caller){ .embedder = &embedder, .rounds = BATCHES, .largest = j % 2 ? 3 : TEXTS };
         start_callers(callers, cases[i].callers);
         join_callers(callers, cases[i].callers);
         fail_if_wrong(callers, cases[i].callers);
         for (int j = 0; j < cases[i].callers; j++)
-            assert_int_equal(callers[j].right, 60);
+            assert_int_equal(callers[j].right, BATCHES);
         embedder_close(&embedder);
     }
 }
@@ -183,12 +189,12 @@ static void many_small_calls(void **state)
     struct caller   callers[4] = { 0 };
     open_usual(&embedder, 2, 0);
     for (int i = 0; i < 4; i++)
-        callers[i] = (struct caller){ .embedder = &embedder, .rounds = 2500, .largest = 1 };
+        callers[i] = (struct caller){ .embedder = &embedder, .rounds = SMALL_CALLS, .largest = 1 };
     start_callers(callers, 4);
     join_callers(callers, 4);
     fail_if_wrong(callers, 4);
     for (int i = 0; i < 4; i++)
-        assert_int_equal(callers[i].right, 2500);
+        assert_int_equal(callers[i].right, SMALL_CALLS);
     embedder_close(&embedder);
 }
 
@@ -248,7 +254,7 @@ static void tight_budgets_with_several_threads(void **state)
         struct caller   callers[6] = { 0 };
         open_usual(&embedder, 2, least + more);
         for (int i = 0; i < 6; i++)
-            callers[i] = (struct caller){ .embedder = &embedder, .rounds = 30, .largest = i % 2 ? 1 : 24 };
+            callers[i] = (struct caller){ .embedder = &embedder, .rounds = TIGHT_BATCHES, .largest = i % 2 ? 1 : 24 };
         start_callers(callers, 6);
         join_callers(callers, 6);
         fail_if_wrong(callers, 6);

@@ -61,7 +61,7 @@ static void fill(struct small_tensor *tensor, const char *name, int rows, int co
 
 static void add(struct small_model *model, const char *stem, const char *leaf, int rows, int columns)
 {
-    char name[96];
+    char name[128];
     snprintf(name, sizeof name, "%s.%s", stem, leaf);
     fill(&model->tensors[model->count++], name, rows, columns);
 }
@@ -78,7 +78,7 @@ static void add_layer(struct small_model *model, int layer)
                                            "attention.output.dense", "intermediate.dense", "output.dense" };
     static const char *const norms[]   = { "attention.output.LayerNorm", "output.LayerNorm" };
     const int                width = model->sizes.width, inner = model->sizes.inner;
-    char                     stem[96];
+    char                     stem[80];
     for (int i = 0; i < 6; i++) {
         snprintf(stem, sizeof stem, "encoder.layer.%d.%s", layer, linears[i]);
         add_linear(model, stem, i == 4 ? inner : width, i == 5 ? inner : width);
