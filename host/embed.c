@@ -36,7 +36,8 @@ recto_status recto_tokenize(recto_model *model, const recto_text *text, recto_to
         return engine_report(&local, error_set(&local, STATUS_USAGE, "tokenize: a null pointer where %s should be",
                                                !model ? "the model" : !tokens ? "the tokens" : "the text"),
                              error);
-    struct tokenizer_request encode = { .text = text->data, .length = text->length, .with_offsets = tokens->starts || tokens->ends };
+    struct tokenizer_request encode = { .text = text->data, .length = text->length,
+                                        .with_offsets = tokens->starts || tokens->ends };
     status                   result = request_take(model->engine, &request, &local);
     if (result != STATUS_OK)
         return engine_report(&local, result, error);

@@ -5,7 +5,8 @@
  * that a caller can walk `json_member(json_member(root, "a"), "b")` and check once at the end. The grammar is strict:
  * UTF-8 only, an object or array at the top, no key twice, no NUL in a string, nothing after the value, integers within
  * 64 bits, at most JSON_DEPTH_MAX levels. All memory of a document is one block of the pool under MEMORY_LOAD, taken before
- * the library sees the text: reading cannot run out of it half way. A document is never changed, so any number of threads may read it.
+ * the library sees the text: reading cannot run out of it half way. A document is never changed, so any number of threads
+ * may read it.
  */
 #ifndef RECTO_LOADERS_JSON_H
 #define RECTO_LOADERS_JSON_H
