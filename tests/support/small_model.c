@@ -62,7 +62,8 @@ static void fill(struct small_tensor *tensor, const char *name, int rows, int co
 static void add(struct small_model *model, const char *stem, const char *leaf, int rows, int columns)
 {
     char name[128];
-    snprintf(name, sizeof name, "%s.%s", stem, leaf);
+    if (snprintf(name, sizeof name, "%s.%s", stem, leaf) >= (int)sizeof name)
+        abort();
     fill(&model->tensors[model->count++], name, rows, columns);
 }
 

@@ -56,7 +56,8 @@ static _Noreturn void stop(const char *format, ...)
 static FILE *open_file(const char *folder, const char *name, const char *mode)
 {
     char path[1024];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+        stop("%s: the path is too long", folder);
     FILE *file = fopen(path, mode);
     if (!file)
         stop("%s: %s", path, strerror(errno));
@@ -186,12 +187,20 @@ static void put(struct writer *writer, const char *name, uint64_t rows, uint64_t
     }
 }
 
+enum { NAME_ROOM = 128 };
+
+static void join(char name[NAME_ROOM], const char *stem, const char *leaf)
+{
+    if (snprintf(name, NAME_ROOM, "%s.%s", stem, leaf) >= NAME_ROOM)
+        stop("%s: the name is too long", stem);
+}
+
 static void put_linear(struct writer *writer, const char *stem, uint64_t outputs, uint64_t inputs)
 {
     char name[128];
-    snprintf(name, sizeof name, "%s.weight", stem);
+    join(name, stem, "weight");
     put(writer, name, outputs, inputs, FILL_WEIGHT);
-    snprintf(name, sizeof name, "%s.bias", stem);
+    join(name, stem, "bias");
     put(writer, name, 0, outputs, FILL_BIAS);
 }
 
