@@ -1,5 +1,5 @@
 /* engine.c: opening and closing, statistics, and what an engine gives back when memory is short. */
-#include "host/engine.h"
+#include "host/model.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,8 +10,9 @@
  * command: 4.1 MiB resident before a model is opened. */
 enum { PROCESS_BYTES = 5 << 20, THREAD_BYTES = 64 << 10 };
 
-/* Addresses reserved for each slot's arena; costs nothing. */
-#define SLOT_ADDRESSES ((size_t)1 << 36)
+/* Addresses reserved for each slot's arena: they cost nothing, but a process may be limited in them. */
+#define SLOT_ADDRESSES_MOST  ((size_t)1 << 36)
+#define SLOT_ADDRESSES_LEAST ((size_t)1 << 28)
 
 _Static_assert((int)RECTO_E_INTERNAL == (int)STATUS_INTERNAL && (int)RECTO_E_BUDGET == (int)STATUS_BUDGET &&
                    (int)RECTO_E_USAGE == (int)STATUS_USAGE && (int)RECTO_E_DEVICE == (int)STATUS_DEVICE,
@@ -100,7 +101,18 @@ void engine_give_back(struct recto_engine *engine)
         if (!engine->slots[i].busy)
             arena_trim(&engine->slots[i].arena, 0);
     engine_drop_requests(engine);
+    for (struct recto_model *model = engine->models; model; model = model->next)
+        model_drop_plans(model);
     pthread_mutex_unlock(&engine->lock);
+}
+
+static status open_arena(struct recto_engine *engine, struct arena *arena, struct error *error)
+{
+    size_t addresses = SLOT_ADDRESSES_MOST;
+    status result    = arena_open(arena, engine->pool, engine->device.memory, addresses, error);
+    while (result == STATUS_MEMORY && addresses > SLOT_ADDRESSES_LEAST)
+        result = arena_open(arena, engine->pool, engine->device.memory, addresses /= 2, error);
+    return result;
 }
 
 static void reclaim(void *user, uint64_t bytes)
@@ -124,7 +136,7 @@ static status start(struct recto_engine *engine, struct error *error)
     if (result == STATUS_OK)
         result = threads_open(&engine->threads, engine->pool, engine->workers - 1, error);
     for (int i = 0; i < engine->workers && result == STATUS_OK; i++)
-        result = arena_open(&engine->slots[i].arena, engine->pool, engine->device.memory, SLOT_ADDRESSES, error);
+        result = open_arena(engine, &engine->slots[i].arena, error);
     if (result == STATUS_OK)
         pool_set_reclaim(engine->pool, reclaim, engine);
     return result;

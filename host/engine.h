@@ -41,6 +41,7 @@ struct recto_engine {
     int             alone;       /* packs that want all memory for themselves: while there are any, none begins */
     struct request *first, *last; /* requests with texts that no worker has taken */
     struct request *idle;        /* requests of finished calls, kept for the next ones */
+    struct recto_model *models;  /* open */
     uint64_t        texts, tokens, runs, shared_runs, splits, plans_built;
 };
 
@@ -56,8 +57,8 @@ void engine_take_options(void *to, size_t to_size, const void *from);
 /* Gives back the requests that wait for a next call; the lock is held. */
 void engine_drop_requests(struct recto_engine *engine);
 
-/* Gives back what only serves the next call: arenas of slots that compute nothing, buffers of finished requests. Done when a
- * booking does not fit and when a model is closed. */
+/* Gives back what only serves the next call: arenas of slots that compute nothing, buffers of finished requests, plans that
+ * nobody runs. Done when a booking does not fit and when a model is closed. */
 void engine_give_back(struct recto_engine *engine);
 
 #endif

@@ -95,6 +95,26 @@ static status open_model(struct recto_model *model, const char *name, const rect
     return model_bind_weights(model, &packing, error);
 }
 
+static void enlist(struct recto_model *model)
+{
+    pthread_mutex_lock(&model->engine->lock);
+    model->next           = model->engine->models;
+    model->engine->models = model;
+    pthread_mutex_unlock(&model->engine->lock);
+}
+
+/* Nothing happens to a model that was never enlisted. */
+static void strike(struct recto_model *model)
+{
+    pthread_mutex_lock(&model->engine->lock);
+    for (struct recto_model **link = &model->engine->models; *link; link = &(*link)->next)
+        if (*link == model) {
+            *link = model->next;
+            break;
+        }
+    pthread_mutex_unlock(&model->engine->lock);
+}
+
 recto_status recto_model_open(recto_engine *engine, const char *name, const recto_model_options *options, recto_model **model,
                               recto_error *error)
 {
@@ -113,10 +133,11 @@ recto_status recto_model_open(recto_engine *engine, const char *name, const rect
     struct recto_model *opened = memset(block, 0, sizeof *opened);
     opened->engine             = engine;
     result                     = open_model(opened, name, &chosen, &local);
-    if (result != STATUS_OK)
-        recto_model_close(opened);
+    if (result == STATUS_OK)
+        enlist(opened);
     else
-        *model = opened;
+        recto_model_close(opened);
+    *model = result == STATUS_OK ? opened : NULL;
     malloc_trim(0);  /* what reading the files took is the system's again, as the pool already says */
     return engine_report(&local, result, error);
 }
@@ -126,6 +147,7 @@ void recto_model_close(recto_model *model)
     if (!model)
         return;
     struct pool *pool = model->engine->pool;
+    strike(model);
     for (int i = 0; i < MODEL_PLANS; i++)
         plan_close(model->plans[i].plan);
     pack_close(model->pack);

@@ -20,6 +20,7 @@ struct model_plan_entry {
 
 struct recto_model {
     struct recto_engine    *engine;
+    struct recto_model     *next;      /* in the engine's list */
     struct model_folder    *folder;
     struct tokenizer       *tokenizer;
     struct pack            *pack;
@@ -37,6 +38,8 @@ int model_sequence_cap(int token_cap);
 /* Finds or traces the plan for a token cap and marks it as in use until model_release_plan. Thread-safe. */
 MUST_CHECK status model_take_plan(struct recto_model *model, int token_cap, const struct plan **plan, struct error *error);
 void model_release_plan(struct recto_model *model, const struct plan *plan);
+/* Closes the plans that nobody runs; the engine's lock is held. */
+void model_drop_plans(struct recto_model *model);
 
 /* model_pack.c: opens the packed weights of a precision, making them where there are none, and binds them. */
 struct model_packing {

@@ -108,3 +108,10 @@ void model_release_plan(struct recto_model *model, const struct plan *plan)
             model->plans[i].users--;
     pthread_mutex_unlock(&model->engine->lock);
 }
+
+void model_drop_plans(struct recto_model *model)
+{
+    for (int i = 0; i < MODEL_PLANS; i++)
+        if (model->plans[i].plan && !model->plans[i].users)
+            drop_plan(&model->plans[i]);
+}
