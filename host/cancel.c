@@ -14,7 +14,8 @@ recto_status recto_cancel_open(recto_cancel **cancel, recto_error *error)
 {
     struct error local = { 0 };
     *cancel            = calloc(1, sizeof **cancel);
-    return engine_report(&local, *cancel ? STATUS_OK : error_set(&local, STATUS_MEMORY, "cancel: the system gave no memory"), error);
+    status result      = *cancel ? STATUS_OK : error_set(&local, STATUS_MEMORY, "cancel: the system gave no memory");
+    return engine_report(&local, result, error);
 }
 
 void recto_cancel_raise(recto_cancel *cancel) { atomic_store(&cancel->raised, 1); }

@@ -66,7 +66,8 @@ static status open_folder(struct recto_model *model, const char *name, struct er
     struct hub_roots roots  = { models, *engine->options.hub ? engine->options.hub : NULL };
     status           result = hub_find(&roots, name, path, error);
     if (result == STATUS_MODEL && !strchr(name, '/'))  /* a short name: one of ours */
-        return error_set(error, STATUS_MODEL, "no model '%s' in %s; weights/fetch %s gets it if the manifest has it", name, models, name);
+        return error_set(error, STATUS_MODEL, "no model '%s' in %s; weights/fetch %s gets it if the manifest has it", name, models,
+                         name);
     if (result == STATUS_OK)
         result = model_folder_open(&model->folder, engine->pool, path, error);
     for (uint32_t i = 0; result == STATUS_OK && i < model->folder->note_count; i++)

@@ -44,7 +44,8 @@ static status find_place(const struct recto_model *model, struct weights_place *
         PACKING_VERSION, LINEAR_PANEL, precision_name(c->precision), c->layers, c->width, c->heads, c->inner, c->vocabulary,
         c->positions, c->token_types, c->dense_count, (unsigned long long)key.high, (unsigned long long)key.low,
         (unsigned long long)dense.high, (unsigned long long)dense.low);
-    int length = snprintf(place->path, sizeof place->path, "%s/packed/%016llx%016llx-%s.pack", cache, (unsigned long long)(key.high ^ dense.high),
+    int length = snprintf(place->path, sizeof place->path, "%s/packed/%016llx%016llx-%s.pack", cache,
+                          (unsigned long long)(key.high ^ dense.high),
                           (unsigned long long)(key.low ^ dense.low), precision_name(c->precision));
     if (length < 0 || (size_t)length >= sizeof place->path)
         return error_set(error, STATUS_USAGE, "the cache folder's path is longer than %zu bytes", sizeof place->path - 64);

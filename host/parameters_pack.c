@@ -100,7 +100,7 @@ static status report_progress(struct packer *p, uint64_t bytes, struct error *er
 status packer_open(struct packer *packer, size_t vectors_room, struct error *error)
 {
     void  *block;
-    status result = pool_alloc(packer->pool, MEMORY_LOAD, vectors_room * sizeof(float), "the vectors of a model being packed", &block,
+    status result = pool_alloc(packer->pool, MEMORY_LOAD, vectors_room * sizeof(float), "the vectors of a model", &block,
                                error);
     packer->vectors      = result == STATUS_OK ? block : NULL;
     packer->vectors_room = vectors_room;

@@ -117,8 +117,8 @@ static status join(struct request *request, const recto_text *text, const char *
     *length = prompt + text->length;
     if (*length > request->joined_room) {
         size_t room   = *length + *length / 2;
-        status result = pool_resize(request->engine->pool, MEMORY_REQUEST, room, "a text with its prompt", (void **)&request->joined,
-                                    error);
+        status result = pool_resize(request->engine->pool, MEMORY_REQUEST, room, "a text with its prompt",
+                                    (void **)&request->joined, error);
         if (result != STATUS_OK)
             return result;
         request->joined_room = room;
@@ -161,7 +161,8 @@ static status check_ids(const struct request *request, const recto_text *text, s
         return error_set(error, STATUS_INPUT, "%zu bytes of token ids, expected aligned words of 4 and at least one", text->length);
     for (size_t i = 0; i < found->count; i++)
         if (found->ids[i] < 0 || (uint32_t)found->ids[i] >= vocabulary)
-            return error_set(error, STATUS_INPUT, "token id %d at position %zu, the vocabulary has %u", found->ids[i], i, vocabulary);
+            return error_set(error, STATUS_INPUT, "token id %d at position %zu, the vocabulary has %u", found->ids[i], i,
+                             vocabulary);
     return STATUS_OK;
 }
 

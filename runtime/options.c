@@ -35,7 +35,8 @@ static status read_folders(struct options *options, struct error *error)
 {
     static const char *const cache[][2] = { { "RECTO_CACHE", "" }, { "XDG_CACHE_HOME", "/recto" }, { "HOME", "/.cache/recto" } };
     static const char *const hub[][2]   = {
-        { "HF_HUB_CACHE", "" }, { "HF_HOME", "/hub" }, { "XDG_CACHE_HOME", "/huggingface/hub" }, { "HOME", "/.cache/huggingface/hub" },
+        { "HF_HUB_CACHE", "" }, { "HF_HOME", "/hub" },
+        { "XDG_CACHE_HOME", "/huggingface/hub" }, { "HOME", "/.cache/huggingface/hub" },
     };
     for (size_t i = 0; i < sizeof cache / sizeof *cache && !options->cache; i++)
         options->cache = folder_of(cache[i][0], cache[i][1]);

@@ -232,8 +232,8 @@ plan_value op_norm(struct plan *p, plan_value x, const struct norm_weight *w)
     return last_value(p);
 }
 
-static plan_value add_linear(struct plan *p, plan_value x, const struct linear_weight *w, enum linear_act act, const plan_value *residual,
-                        const struct norm_weight *norm, const char *what)
+static plan_value add_linear(struct plan *p, plan_value x, const struct linear_weight *w, enum linear_act act,
+                             const plan_value *residual, const struct norm_weight *norm, const char *what)
 {
     struct plan_node *from = producer(p, x);
     if (!from)

@@ -79,7 +79,7 @@ plan_value op_linear_add(struct plan *p, plan_value x, const struct linear_weigh
 plan_value op_linear_add_norm(struct plan *p, plan_value x, const struct linear_weight *w, plan_value residual,
                          const struct norm_weight *norm);                                     /* [rows, n] */
 plan_value op_rotary(struct plan *p, plan_value qkv, const struct rotary_weight *w, const struct attention_shape *shape);
-plan_value op_attention(struct plan *p, plan_value qkv, const struct attention_shape *shape);           /* [tokens, heads * head_size] */
+plan_value op_attention(struct plan *p, plan_value qkv, const struct attention_shape *shape);  /* [tokens, heads * head_size] */
 plan_value op_pool(struct plan *p, plan_value x, enum pool_kind kind);                                  /* [sequences, width] */
 plan_value op_normalize(struct plan *p, plan_value x);                                                  /* [rows, width] */
 

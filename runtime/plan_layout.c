@@ -148,7 +148,7 @@ static void improve(struct plan *plan, int *sorted, int *best)
 status plan_layout(struct plan *plan, struct error *error)
 {
     void  *block;
-    status result = pool_alloc(plan->pool, MEMORY_PLAN, 2 * (size_t)plan->buffer_count * sizeof(int), "the layout of a plan", &block,
+    status result = pool_alloc(plan->pool, MEMORY_PLAN, 2 * (size_t)plan->buffer_count * sizeof(int), "a plan's layout", &block,
                                error);
     if (result != STATUS_OK)
         return result;

@@ -31,10 +31,17 @@ static float magnitude(const float *x, int width, float most)
     return most;
 }
 
+/* What is no number has no code: any will do, as the sequence's values mean nothing then. */
+static int16_t code_of(float x)
+{
+    float rounded = nearbyintf(x);
+    return fabsf(rounded) < 32768.0f ? (int16_t)rounded : 0;
+}
+
 static void code_row(const float *x, int width, float inverse, int16_t *codes)
 {
     for (int i = 0; i < width; i++)
-        codes[i] = (int16_t)nearbyintf(x[i] * inverse);
+        codes[i] = code_of(x[i] * inverse);
 }
 
 /* Codes the rows of k or v that a tile has; returns the step. */

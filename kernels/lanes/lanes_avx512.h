@@ -31,7 +31,7 @@ LANES_INLINE v16 v16_fma(v16 a, v16 b, v16 c) { return _mm512_fmadd_ps(a, b, c);
 LANES_INLINE v16 v16_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
 LANES_INLINE v16 v16_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }
 LANES_INLINE v16 v16_abs(v16 a) { return _mm512_abs_ps(a); }
-LANES_INLINE v16 v16_negate(v16 a) { return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), _mm512_set1_epi32(INT32_MIN))); }
+LANES_INLINE v16 v16_negate(v16 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
 LANES_INLINE v16 v16_round(v16 a) { return _mm512_roundscale_ps(a, 8); }  /* to the nearest integer, ties to even */
 
 LANES_INLINE w16 w16_set1(int32_t x) { return _mm512_set1_epi32(x); }

@@ -44,7 +44,8 @@ void norm_layer_ref(const struct norm_args *a, int row0, int row1)
     for (int row = row0; row < row1; row++) {
         const float *x    = row_read(a->x, a->x_stride, row);
         float        mean = lanes_ref_sum(x, a->width) / (float)a->width;
-        norm_row(a, row, &(struct normed_row){ x, a->weight, a->bias, mean, inverse_of(a, lanes_ref_sum_squares(x, a->width, mean)) });
+        float inverse = inverse_of(a, lanes_ref_sum_squares(x, a->width, mean));
+        norm_row(a, row, &(struct normed_row){ x, a->weight, a->bias, mean, inverse });
     }
 }
 
@@ -52,6 +53,7 @@ void norm_rms_ref(const struct norm_args *a, int row0, int row1)
 {
     for (int row = row0; row < row1; row++) {
         const float *x = row_read(a->x, a->x_stride, row);
-        norm_row(a, row, &(struct normed_row){ x, a->weight, a->bias, 0.0f, inverse_of(a, lanes_ref_sum_squares(x, a->width, 0.0f)) });
+        float inverse = inverse_of(a, lanes_ref_sum_squares(x, a->width, 0.0f));
+        norm_row(a, row, &(struct normed_row){ x, a->weight, a->bias, 0.0f, inverse });
     }
 }

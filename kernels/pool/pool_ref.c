@@ -26,7 +26,8 @@ void pool_first_ref(const struct pool_args *a, int sequence0, int sequence1)
 void pool_last_ref(const struct pool_args *a, int sequence0, int sequence1)
 {
     for (int s = sequence0; s < sequence1; s++)
-        memcpy(row_write(a->y, a->y_stride, s), row_read(a->x, a->x_stride, a->starts[s + 1] - 1), sizeof(float) * (size_t)a->width);
+        memcpy(row_write(a->y, a->y_stride, s), row_read(a->x, a->x_stride, a->starts[s + 1] - 1),
+               sizeof(float) * (size_t)a->width);
 }
 
 void normalize_l2_ref(const struct normalize_args *a, int row0, int row1)
