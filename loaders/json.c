@@ -61,6 +61,8 @@ static struct json_census json_count(const char *text, size_t length)
         default: break;
         }
     }
+    size_t rest = length > begin ? length - begin : 0;  /* a string may run to the end, closed or not */
+    census.longest = rest > census.longest ? rest : census.longest;
     return census;
 }
 

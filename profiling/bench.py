@@ -46,7 +46,7 @@ WORKS = {
     "mixed-arrival": ("mixed.jsonl", "mixed 1", ["arrival"], ["arrival"]),
 }
 KEPT_VARIANTS = 2         # after the first round only an engine's best ones are run on
-PAUSE_SECONDS = 0.03      # lets the threads of the engine before fall asleep
+PAUSE_SECONDS = 0.3       # lets the threads of the engine before fall asleep: some spin for 200 ms
 SLOWEST_ANSWER_SECONDS = 600
 QUIET_PROCESSORS = 0.2    # more than this in other programs' hands, and a row is marked as disturbed
 # (work, precision): ratio to reach against the best peer of the same precision, or of the one named
