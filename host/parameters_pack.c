@@ -396,7 +396,8 @@ static void see_peaks(void *user, int row, const float *values)
     struct peaks *peaks = user;
     (void)row;
     for (int i = 0; i < peaks->k; i++) {
-        peaks->out[i] = fmaxf(peaks->out[i], fabsf(values[i]));
+        float magnitude = fabsf(values[i]);
+        peaks->out[i]   = magnitude > peaks->out[i] ? magnitude : peaks->out[i];
         peaks->sums[i] += values[i];
         peaks->squares[i] += values[i] * values[i];
     }
