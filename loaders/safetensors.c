@@ -326,5 +326,16 @@ void safetensors_fetch(const struct safetensors *model, const void *from, uint64
 
 void safetensors_drop(const struct safetensors *model, const void *from, uint64_t bytes)
 {
-    advise(model, from, bytes, MADV_DONTNEED);
+    /* What lies before goes too: where the system keeps a file in large folios, touching one page maps the whole folio
+     * again, pages that were dropped a moment ago included. */
+    enum { LARGEST_FOLIO = 4 << 20 };
+    const char *begin = from;
+    for (size_t i = 0; i < model->shard_count; i++) {
+        const char *pages = model->shards[i].pages;
+        if (pages && begin >= pages && (uint64_t)(begin - pages) <= model->shards[i].bytes) {
+            size_t before = (size_t)(begin - pages) < LARGEST_FOLIO ? (size_t)(begin - pages) : LARGEST_FOLIO;
+            advise(model, begin - before, bytes + before, MADV_DONTNEED);
+            return;
+        }
+    }
 }
