@@ -1,7 +1,7 @@
 /* model_plan.c: the plans of a model, traced when a size is first needed and kept under a byte budget. */
 #include "host/model.h"
 
-/* A plan of a 12-layer BERT takes some 30 KiB. */
+/* Of each model; tests/promises/test_plans.c holds the cache to it. */
 enum { PLAN_CACHE_BYTES = 1 << 20 };
 
 int model_token_cap(int tokens)
