@@ -1,0 +1,96 @@
+/* kernels_cuda.h: the kernels of CUDA as the host sees them: one launcher for each op, in a table for each architecture.
+ *
+ * A launcher takes the op's own struct of arguments, the same as on the CPU, except that every pointer inside points into
+ * device memory (struct linear_weight itself lies on the host: a launcher copies out of it what its kernel needs). It checks,
+ * chooses, launches through the one launch macro and returns the status; it never allocates, never synchronises, and may be
+ * called while its stream is captured. Checks that fail are cudaErrorInvalidValue; what no kernel covers is
+ * cudaErrorNotSupported.
+ *
+ * Caps and live counts. Grids are sized for the caps, so that one captured graph serves every mix of lengths below them;
+ * kernels read the live counts from device memory, and blocks beyond them exit at once. Rows beyond the live ones are neither
+ * read nor written.
+ *
+ * Weights. `panels` of a struct linear_weight is [n padded to LINEAR_PANEL][k] here, row by row, row stride
+ * kernels_cuda_weight_stride, aligned to 256 bytes; bf16, or f32 for the few small layers that are kept so. Outputs past n
+ * are zero rows. bias is f32 [n padded]. Arithmetic: products of bf16, sums in fp32; norms, residuals, pooling and everything
+ * that is one vector a sequence in fp32.
+ */
+#ifndef RECTO_KERNELS_CUDA_KERNELS_CUDA_H
+#define RECTO_KERNELS_CUDA_KERNELS_CUDA_H
+
+#include "kernels/attention/attention.h"
+#include "kernels/embed/embed.h"
+#include "kernels/linear/linear.h"
+#include "kernels/norm/norm.h"
+#include "kernels/pool/pool.h"
+#include "kernels/quantize/quantize.h"
+#include "kernels/rotary/rotary.h"
+
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a chooser may know of a device. */
+struct cuda_facts {
+    int   architecture;       /* 10 * major + minor: 80, 86, 90, ... */
+    int   processors;         /* streaming multiprocessors */
+    int   shared_bytes;       /* of one block, at most, when asked for */
+    void *encode_tensor_map;  /* cuTensorMapEncodeTiled, from the driver; null where there is none */
+};
+
+/* In device memory: how much of the caps is alive. */
+struct cuda_live {
+    int32_t tokens, sequences;
+};
+
+/* Of which count an op's rows are. */
+enum cuda_rows { CUDA_ROWS_TOKENS, CUDA_ROWS_SEQUENCES };
+
+struct cuda_launch {
+    const struct cuda_facts *facts;
+    cudaStream_t             stream;
+    const struct cuda_live  *live;       /* in device memory */
+    int                      tokens;     /* caps: of live->tokens, */
+    int                      sequences;  /* of live->sequences, */
+    int                      longest;    /* of the tokens of one sequence */
+    enum cuda_rows           rows;       /* of x and y; attention and pooling read both counts */
+};
+
+typedef cudaError_t cuda_launch_embed(const struct cuda_launch *launch, const struct embed_args *args);
+typedef cudaError_t cuda_launch_norm(const struct cuda_launch *launch, const struct norm_args *args);
+typedef cudaError_t cuda_launch_linear(const struct cuda_launch *launch, const struct linear_args *args);
+typedef cudaError_t cuda_launch_convert(const struct cuda_launch *launch, const struct convert_args *args);
+typedef cudaError_t cuda_launch_rotary(const struct cuda_launch *launch, const struct rotary_args *args);
+typedef cudaError_t cuda_launch_attention(const struct cuda_launch *launch, const struct attention_args *args);
+typedef cudaError_t cuda_launch_pool(const struct cuda_launch *launch, const struct pool_args *args);
+typedef cudaError_t cuda_launch_normalize(const struct cuda_launch *launch, const struct normalize_args *args);
+
+struct cuda_kernels {
+    const char            *name;           /* "sm_80", "sm_90a" */
+    cuda_launch_embed     *embed_rows;
+    cuda_launch_norm      *norm_layer, *norm_rms;
+    cuda_launch_linear    *linear_bf16;    /* x and weight bf16; y bf16 or f32, residual f32 */
+    cuda_launch_linear    *linear_f32;     /* x, weight and y f32 */
+    cuda_launch_convert   *convert_bf16;
+    cuda_launch_rotary    *rotary_half;
+    cuda_launch_attention *attention_bf16; /* q, k, v and y bf16 */
+    cuda_launch_pool      *pool_mean, *pool_first, *pool_last;
+    cuda_launch_normalize *normalize_l2;
+};
+
+/* The table for a device; null where its architecture is older than any that has kernels. */
+const struct cuda_kernels *kernels_cuda(const struct cuda_facts *facts);
+
+/* Bytes from row to row of a weight: whole units of 16, as the tensor memory accelerator wants them. */
+static inline size_t kernels_cuda_weight_stride(enum dtype type, int k)
+{
+    return ((size_t)k * (size_t)dtype_bits(type) / 8 + 15) / 16 * 16;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
