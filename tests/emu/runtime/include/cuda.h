@@ -6,6 +6,8 @@
 #ifndef RECTO_TESTS_EMU_RUNTIME_INCLUDE_CUDA_H
 #define RECTO_TESTS_EMU_RUNTIME_INCLUDE_CUDA_H
 
+#include "tests/emu/emu_types.h"  /* tensor maps */
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -68,45 +70,5 @@ typedef struct CUmemAccessDesc_st {
     CUmemLocation     location;
     CUmemAccess_flags flags;
 } CUmemAccessDesc;
-
-/* ---- Tensor maps ---- */
-
-#define CU_TENSOR_MAP_NUM_QWORDS 16
-
-typedef struct CUtensorMap_st {
-#ifdef __cplusplus
-    alignas(64)
-#else
-    _Alignas(64)
-#endif
-    cuuint64_t opaque[CU_TENSOR_MAP_NUM_QWORDS];
-} CUtensorMap;
-
-typedef enum CUtensorMapDataType_enum {
-    CU_TENSOR_MAP_DATA_TYPE_UINT8 = 0,
-    CU_TENSOR_MAP_DATA_TYPE_UINT16,
-    CU_TENSOR_MAP_DATA_TYPE_UINT32,
-    CU_TENSOR_MAP_DATA_TYPE_INT32,
-    CU_TENSOR_MAP_DATA_TYPE_UINT64,
-    CU_TENSOR_MAP_DATA_TYPE_INT64,
-    CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-    CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
-    CU_TENSOR_MAP_DATA_TYPE_FLOAT64,
-    CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-} CUtensorMapDataType;
-typedef enum CUtensorMapInterleave_enum { CU_TENSOR_MAP_INTERLEAVE_NONE = 0 } CUtensorMapInterleave;
-typedef enum CUtensorMapSwizzle_enum {
-    CU_TENSOR_MAP_SWIZZLE_NONE = 0,
-    CU_TENSOR_MAP_SWIZZLE_32B,
-    CU_TENSOR_MAP_SWIZZLE_64B,
-    CU_TENSOR_MAP_SWIZZLE_128B
-} CUtensorMapSwizzle;
-typedef enum CUtensorMapL2promotion_enum {
-    CU_TENSOR_MAP_L2_PROMOTION_NONE = 0,
-    CU_TENSOR_MAP_L2_PROMOTION_L2_64B,
-    CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-    CU_TENSOR_MAP_L2_PROMOTION_L2_256B
-} CUtensorMapL2promotion;
-typedef enum CUtensorMapFloatOOBfill_enum { CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0 } CUtensorMapFloatOOBfill;
 
 #endif

@@ -7,6 +7,8 @@
 #ifndef RECTO_TESTS_EMU_RUNTIME_INCLUDE_CUDA_RUNTIME_API_H
 #define RECTO_TESTS_EMU_RUNTIME_INCLUDE_CUDA_RUNTIME_API_H
 
+#include "tests/emu/emu_types.h"
+
 #include <stddef.h>
 
 #define CUDART_VERSION 13000
@@ -14,16 +16,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef struct dim3 {
-    unsigned int x, y, z;
-#ifdef __cplusplus
-    constexpr dim3(unsigned int x_ = 1, unsigned int y_ = 1, unsigned int z_ = 1) : x(x_), y(y_), z(z_) {}
-#endif
-} dim3;
-typedef struct uint3 {
-    unsigned int x, y, z;
-} uint3;
 
 typedef enum cudaError {
     cudaSuccess                        = 0,
