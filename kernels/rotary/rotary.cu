@@ -1,0 +1,45 @@
+/* rotary.h on a GPU: a warp a row; lanes take pairs, head after head. */
+#include "kernels/cuda/rows.cuh"
+
+DEVICE float turned_load(const float *x) { return *x; }
+DEVICE float turned_load(const __nv_bfloat16 *x) { return __bfloat162float(*x); }
+DEVICE void turned_store(float *x, float v) { *x = v; }
+DEVICE void turned_store(__nv_bfloat16 *x, float v) { *x = __float2bfloat16_rn(v); }
+
+template <class T>
+__global__ void __launch_bounds__(ROWS_THREADS) rotary_kernel_half(struct rotary_args args, struct live_rows rows)
+{
+    const int row = warp_row();
+    if (row >= live_count(rows))
+        return;
+    const int    half   = args.head_size / 2;
+    const size_t angles = (size_t)args.position_ids[row] * (size_t)half;
+    T           *x      = row_at((T *)(void *)args.x, args.x_stride, row);
+    for (int i = warp_lane(); i < args.heads * half; i += 32) {
+        T          *at = x + i / half * args.head_size + i % half;
+        const float c = args.cosines[angles + (size_t)(i % half)], s = args.sines[angles + (size_t)(i % half)];
+        const float a = turned_load(at), b = turned_load(at + half);
+        turned_store(at, fmaf(-b, s, a * c));
+        turned_store(at + half, fmaf(a, s, b * c));
+    }
+}
+
+static cudaError_t launch_rotary(const struct cuda_launch *launch, const struct rotary_args *args, const char *name, int element,
+                                 const void *kernel)
+{
+    if (!args->x || !args->position_ids || !args->cosines || !args->sines || args->head_size % 2 != 0)
+        return cudaErrorInvalidValue;
+    const struct kernel_shape shape = rows_shape(launch, name, 2.0 * element * args->heads * args->head_size);
+    const struct live_rows    rows  = launch_live_rows(launch);
+    KERNEL_LAUNCH(launch, shape, kernel, args, &rows);
+}
+
+extern "C" cudaError_t rotary_half_cuda(const struct cuda_launch *launch, const struct rotary_args *args)
+{
+    return launch_rotary(launch, args, "rotary_half_f32", 4, KERNEL_HANDLE(rotary_kernel_half<float>));
+}
+
+extern "C" cudaError_t rotary_half_bf16_cuda(const struct cuda_launch *launch, const struct rotary_args *args)
+{
+    return launch_rotary(launch, args, "rotary_half_bf16", 2, KERNEL_HANDLE(rotary_kernel_half<__nv_bfloat16>));
+}
