@@ -1,15 +1,18 @@
-/* launch.h: the one way in which a kernel is started, for .cu files.
+/* launch.h: the one way in which a kernel is started.
  *
  * A launcher checks its arguments, chooses a configuration and ends in KERNEL_LAUNCH, which tells the profiler what the kernel
  * moves and computes, asks for the shared memory, launches, and returns the status from the launcher.
+ *
+ * .cu files include this first: where kernels are emulated, gridDim and its like become macros after it.
  */
 #ifndef RECTO_KERNELS_CUDA_LAUNCH_H
 #define RECTO_KERNELS_CUDA_LAUNCH_H
 
-#include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launchers.h"
 
-enum { LAUNCH_SHARED_FREELY = 48 * 1024 };  /* more is granted only to a kernel that was told so */
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 struct kernel_shape {
     const char *name;               /* for the profiler */
@@ -20,32 +23,9 @@ struct kernel_shape {
     int         cluster;            /* blocks along x that form a cluster; 0 or 1: none */
 };
 
-static inline cudaError_t kernel_launch(const struct cuda_launch *launch, const struct kernel_shape *shape, const void *kernel,
-                                        const void **arguments)
-{
-    if (launch->profile) {
-        const struct cuda_cost cost = { shape->name, shape->bytes, shape->operations };
-        launch->profile(launch->profile_context, &cost);
-    }
-    if (shape->shared_bytes > LAUNCH_SHARED_FREELY) {
-        cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shape->shared_bytes);
-        if (error != cudaSuccess)
-            return error;
-    }
-    cudaLaunchAttribute cluster = {};
-    cluster.id                  = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim.x    = (unsigned)shape->cluster;
-    cluster.val.clusterDim.y    = 1;
-    cluster.val.clusterDim.z    = 1;
-    cudaLaunchConfig_t config   = {};
-    config.gridDim              = shape->grid;
-    config.blockDim             = dim3((unsigned)shape->threads);
-    config.dynamicSmemBytes     = (size_t)shape->shared_bytes;
-    config.stream               = launch->stream;
-    config.attrs                = &cluster;
-    config.numAttrs             = shape->cluster > 1 ? 1 : 0;
-    return cudaLaunchKernelExC(&config, kernel, (void **)arguments);
-}
+/* `arguments`: the address of each of the kernel's arguments. */
+cudaError_t kernel_launch(const struct cuda_launch *launch, const struct kernel_shape *shape, const void *kernel,
+                          const void **arguments);
 
 /* `kernel` is a KERNEL_HANDLE; what follows are the addresses of its arguments. */
 #define KERNEL_LAUNCH(launch, shape, kernel, ...)                              \
@@ -65,5 +45,9 @@ static inline bool launch_aligned(const void *pointer, size_t stride, size_t uni
 {
     return (uintptr_t)pointer % unit == 0 && stride % unit == 0;
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

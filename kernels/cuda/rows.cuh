@@ -7,6 +7,8 @@
 
 #include "kernels/cuda/launch.h"
 
+#include "kernels/cuda/device.cuh"
+
 enum { ROWS_WARPS = 4, ROWS_THREADS = 32 * ROWS_WARPS };  /* of a block in which each warp takes a row */
 
 /* Which count is the kernel's, carried in its arguments. */

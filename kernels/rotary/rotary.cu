@@ -12,15 +12,15 @@ __global__ void __launch_bounds__(ROWS_THREADS) rotary_kernel_half(struct rotary
     const int row = warp_row();
     if (row >= live_count(rows))
         return;
-    const int    half   = args.head_size / 2;
-    const size_t angles = (size_t)args.position_ids[row] * (size_t)half;
+    const int    pairs  = args.head_size / 2;
+    const size_t angles = (size_t)args.position_ids[row] * (size_t)pairs;
     T           *x      = row_at((T *)(void *)args.x, args.x_stride, row);
-    for (int i = warp_lane(); i < args.heads * half; i += 32) {
-        T          *at = x + i / half * args.head_size + i % half;
-        const float c = args.cosines[angles + (size_t)(i % half)], s = args.sines[angles + (size_t)(i % half)];
-        const float a = turned_load(at), b = turned_load(at + half);
+    for (int i = warp_lane(); i < args.heads * pairs; i += 32) {
+        T          *at = x + i / pairs * args.head_size + i % pairs;
+        const float c = args.cosines[angles + (size_t)(i % pairs)], s = args.sines[angles + (size_t)(i % pairs)];
+        const float a = turned_load(at), b = turned_load(at + pairs);
         turned_store(at, fmaf(-b, s, a * c));
-        turned_store(at + half, fmaf(a, s, b * c));
+        turned_store(at + pairs, fmaf(a, s, b * c));
     }
 }
 
