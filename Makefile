@@ -4,7 +4,7 @@ SECONDS ?= 60
 PREFIX  ?= /usr/local
 CTEST   := ctest --test-dir build --output-on-failure --parallel $(shell nproc)
 
-.PHONY: menu demo build test check bench lint fuzz reference install clean tests base
+.PHONY: menu demo build test check emu cuda-toolkit bench lint fuzz reference install clean tests base toolkit
 
 menu:
 	@echo 'recto: text in, vectors out, inside a byte budget, with the same bits every time'
@@ -13,6 +13,8 @@ menu:
 	@echo '  make build       build/recto and build/librecto.a'
 	@echo '  make test        set up and run all tests, sanitizers and fuzz targets too  (minutes)'
 	@echo '  make check       build and run the fast tests                               (while working)'
+	@echo '  make emu         build/emu/recto, whose device "cuda" is an emulator; needs no GPU'
+	@echo '  make cuda-toolkit get the CUDA compiler where this machine has none         (105 MB)'
 	@echo '  make bench       recto and its peers, interleaved; build/bench/results.json'
 	@echo '  make lint        the rules that scripts can check'
 	@echo '  make fuzz        fuzz each loader for SECONDS=$(SECONDS)'
@@ -27,7 +29,7 @@ demo: build
 build: base build/build.ninja
 	@cmake --build build --target recto recto_archive
 
-test: tests
+test: toolkit tests
 	@weights/fetch all-minilm-l6-v2
 	@cmake --build build
 	@scripts/test
@@ -35,6 +37,13 @@ test: tests
 check: tests
 	@cmake --build build
 	@$(CTEST) --label-regex '^fast$$'
+
+emu: tests
+	@cmake --build build --target recto_emu
+
+cuda-toolkit:
+	@scripts/setup cuda
+	@scripts/cuda_toolkit
 
 bench: build
 	@cmake --build build --target recto-bench
@@ -69,6 +78,12 @@ base:
 
 build/build.ninja:
 	@cmake --preset release --log-level=NOTICE -DRECTO_BUILD_TESTS=OFF
+
+# CUDA's kernels are compiled in every test run, and what the compiler made of them is looked at.
+toolkit:
+	@scripts/setup test
+	@scripts/cuda_toolkit compiler > /dev/null
+	@scripts/cuda_toolkit disassembler > /dev/null
 
 # Whoever tests wants no warning; whoever only builds, perhaps with another compiler, is not stopped by one.
 tests:

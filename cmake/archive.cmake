@@ -6,9 +6,15 @@ function(recto_archive)
   cmake_parse_arguments(ARG "" "" "OBJECTS;LIBRARIES" ${ARGN})
   set(object ${PROJECT_BINARY_DIR}/librecto.o)
   set(archive ${PROJECT_BINARY_DIR}/librecto.a)
+  # CUDA's runtime is C++ inside: its functions lie in groups, of which the linker keeps one copy a program. Opened here, they are
+  # ours alone, and a program may have the same archive once more.
+  set(groups "")
+  if(RECTO_CUDA_FOUND)
+    set(groups --force-group-allocation)
+  endif()
   add_custom_command(
     OUTPUT ${archive}
-    COMMAND ${CMAKE_LINKER} -r -o ${object} ${ARG_OBJECTS} ${ARG_LIBRARIES}
+    COMMAND ${CMAKE_LINKER} -r ${groups} -o ${object} ${ARG_OBJECTS} ${ARG_LIBRARIES}
     COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=recto_* ${object}
     COMMAND ${CMAKE_COMMAND} -E rm -f ${archive}
     COMMAND ${CMAKE_AR} rcsD ${archive} ${object}
@@ -26,7 +32,7 @@ function(recto_archive)
     IMPORTED_LOCATION ${archive}
     IMPORTED_LINK_INTERFACE_LANGUAGES C
     INTERFACE_INCLUDE_DIRECTORIES ${PROJECT_BINARY_DIR}/include
-    INTERFACE_LINK_LIBRARIES "pthread;m")
+    INTERFACE_LINK_LIBRARIES "${RECTO_SYSTEM_LIBRARIES}")
 endfunction()
 
 # What `cmake --install` copies: archive, header, the files for find_package and pkg-config, the licences, the command.
@@ -40,6 +46,8 @@ function(recto_install)
   write_basic_package_version_file(recto-config-version.cmake COMPATIBILITY SameMinorVersion)
   # Relative, so that an installed tree can be moved.
   file(RELATIVE_PATH prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+  list(TRANSFORM RECTO_SYSTEM_LIBRARIES PREPEND -l OUTPUT_VARIABLE system_libraries)
+  list(JOIN system_libraries " " system_libraries)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/recto.pc.in recto.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/librecto.a DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(FILES ${PROJECT_SOURCE_DIR}/host/recto.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})

@@ -73,7 +73,7 @@ moved)
     export PKG_CONFIG_PATH
     [ -f "$(pkg-config --variable=includedir recto)/recto.h" ] || { echo "recto.pc does not follow the tree"; exit 1; } ;;
 subdirectory)
-    build_with_cmake "$here/subdirectory" -DRECTO_SOURCE="$PWD" ;;
+    build_with_cmake "$here/subdirectory" -DRECTO_SOURCE="$PWD" -DRECTO_CUDA=OFF ;;
 command)
     install "$work/prefix"
     strip -o "$work/stripped" "$work/prefix/bin/recto"

@@ -32,6 +32,8 @@ xargs awk '
                 fail("includes " name ": headers of the project are named in quotes, from its root")
             if (name ~ /^<(jansson|xxhash)/ && layer != "loaders" && layer != "host")
                 fail("includes " name ": only loaders and host know libraries from outside")
+            if (name ~ /^<(cuda|cudnn|cublas|nvrtc|nvtx|mma|cooperative_groups|crt\/|cub\/|thrust\/)/ && layer != "kernels" && layer != "runtime")
+                fail("includes " name ": only kernels and runtime know CUDA")
             next
         }
         if (name !~ /^"/)

@@ -4,12 +4,18 @@
 # shellcheck disable=SC2016  # awk's own $
 set -eu
 cd "${1:-.}"
+apart='(^|[^a-zA-Z0-9_])'   # before and
+ends='([^a-zA-Z0-9_]|$)'    # after a word
 layers='kernels runtime loaders models host'
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
 
 sources() {  # FOLDER...: the C files below, null-separated
     find "$@" -type f \( -name '*.c' -o -name '*.h' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh' \) -print0 2>/dev/null
+}
+
+device_sources() {  # FOLDER...: those for a GPU alone
+    find "$@" -type f \( -name '*.cu' -o -name '*.cuh' \) -print0 2>/dev/null
 }
 
 texts() {  # every text file that is kept: not what git ignores, not data, not the licences
@@ -55,12 +61,17 @@ code() {  # PATTERN, then null-separated files on standard input
 # shellcheck disable=SC2086  # the layers are words
 {
     # Tests hold whole JSON texts and tables, where a break would hide more than it helps.
-    sources $layers |
+    { sources $layers; device_sources tests profiling; } |
         LC_ALL=C.UTF-8 xargs -0r awk 'length($0) > 132 { print FILENAME ":" FNR ":" substr($0, 1, 60) "..." }' |
         check 'longer than 132 columns'
     sources $layers tests profiling | xargs -0r grep -nH "$(printf '\t')" | check 'a tab' || true
-    sources $layers | code '(^|[^a-zA-Z0-9_])(asm|__asm|__asm__)[^a-zA-Z0-9_]' |
-        grep -v -e '^kernels/lanes/' -e '^runtime/threads.c:.*"yield"' -e '^host/command_ceiling.c:' | check 'assembly outside kernels/lanes' || true
+    { sources $layers; device_sources tests profiling; } | code '(^|[^a-zA-Z0-9_])(asm|__asm|__asm__)([^a-zA-Z0-9_]|$)' |
+        grep -v -e '^kernels/lanes/' -e '^kernels/cuda/instructions.cuh:' -e '^runtime/threads.c:.*"yield"' \
+            -e '^host/command_ceiling.c:' |
+        check 'assembly outside kernels/lanes and kernels/cuda/instructions.cuh' || true
+    device_sources $layers |
+        code "(^|;) *class |$apart(namespace|virtual|operator|throw|try|catch|new|delete|std::[a-z_]*)$ends|[[][&=]?[]] *[({]" |
+        check 'kernels are C with __global__' || true
     sources $layers | code '(^|[^a-zA-Z0-9_])(getenv|secure_getenv|environ)([^a-zA-Z0-9_]|$)' |
         grep -v -e '^runtime/options.c:' -e '^host/command' | check 'only runtime/options.c reads the environment' || true
     sources $layers |
