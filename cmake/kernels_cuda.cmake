@@ -19,7 +19,7 @@ if(KERNEL_SETS)
   list(APPEND RECTO_CUDA_KERNELS ${PROJECT_BINARY_DIR}/kernels_cuda.o)
 endif()
 
-file(GLOB CUDA_HOST_FILES CONFIGURE_DEPENDS kernels/cuda/*.c)
+file(GLOB CUDA_HOST_FILES CONFIGURE_DEPENDS kernels/cuda/*.c kernels/*/*_choose.c)
 if(CUDA_HOST_FILES)
   add_library(recto_kernels_cuda_host OBJECT ${CUDA_HOST_FILES})
   target_link_libraries(recto_kernels_cuda_host PRIVATE recto_flags recto_cuda_host)

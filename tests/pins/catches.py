@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""catches.py NVCC: that pins.py names what is wrong, in kernels that are made wrong and in tables that say otherwise."""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import objects
+import pins
+
+ROOT = os.path.join(pins.HERE, "..", "..")
+NVCC = sys.argv.pop() if len(sys.argv) > 1 else "nvcc"
+
+
+def compile_planted(folder, name, *targets):
+    """Object files as the build leaves them, with the assembler's words beside them."""
+    path = os.path.join(folder, name + ".o")
+    subprocess.run(["sh", f"{ROOT}/cmake/keep_log.sh", NVCC, "-std=c++17", "-O3", f"-I{ROOT}", "-Xptxas=-v", *targets,
+                    "-c", f"{pins.HERE}/planted_sm90.cu", "-o", path], check=True, capture_output=True,
+                   text=True)
+    return path
+
+
+class Planted(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cuobjdump = pins.find_cuobjdump()
+        cls.folder = tempfile.TemporaryDirectory()
+        path = compile_planted(cls.folder.name, "planted_sm90.cu", "-gencode=arch=compute_90a,code=sm_90a")
+        cls.object = path
+        cls.rows = {kernel.name: pins.describe(kernel, 0)[0] for kernel in objects.read_object(cls.cuobjdump, path, "planted")}
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def words(self, name, **changes):
+        row = self.rows[name]
+        return " ".join(pins.compare(row, {key: str(value) for key, value in dict(row, **changes).items()}))
+
+    def test_serialised(self):
+        self.assertIn("serialised", self.words("planted_serialised"))
+        self.assertIn("HGMMA.64x128x16", self.rows["planted_serialised"]["counts"])
+
+    def test_local_memory(self):
+        self.assertIn("spills", self.words("planted_local"))
+
+    def test_spills(self):
+        self.assertIn("spills", self.words("planted_spilled"))
+        self.assertIn("local", self.words("planted_spilled"))
+
+    def test_tables(self):
+        row = self.rows["planted_serialised"]
+        self.assertIn("registers", self.words("planted_serialised", registers=int(row["registers"] / 1.04)))
+        self.assertNotIn("registers", self.words("planted_serialised", registers=int(row["registers"] / 1.01)))
+        self.assertIn("slots", self.words("planted_serialised", slots=int(row["slots"] / 1.04)))
+        self.assertIn("blocks", self.words("planted_serialised", blocks=row["blocks"] + 1))
+        self.assertIn("counts", self.words("planted_serialised", counts="HGMMA.64x128x16.F32.BF16=4"))
+        self.assertIn("is not in pins.tsv", " ".join(pins.compare(row, None)))
+
+    def test_what_an_object_holds(self):
+        self.assertEqual(objects.contents(self.cuobjdump, self.object), [("ELF", "sm_90a")])
+        path = compile_planted(self.folder.name, "both.cu", "-gencode=arch=compute_90a,code=[sm_90a,compute_90a]")
+        self.assertIn(("PTX", "sm_90a"), objects.contents(self.cuobjdump, path))
+
+    def test_other_targets_are_refused(self):
+        with self.assertRaises(subprocess.CalledProcessError) as refusal:
+            compile_planted(self.folder.name, "other.cu", "-gencode=arch=compute_90,code=sm_90")
+        self.assertIn("for sm_90a alone", refusal.exception.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
