@@ -1,0 +1,43 @@
+/* attention_schedule.cuh: which rows a block of attention takes, written once for a forward pass and read by every layer.
+ *
+ * Small tiles have four strips of up to 16 rows. A strip belongs to one sequence. Sequences of up to SCHEDULE_PACKED rows lie
+ * whole in one tile, four of up to 16 rows together, two of up to 32, one of up to 64; longer ones take a tile for every 64
+ * rows. Large tiles are rows of one sequence, for the kernel of warpgroups.
+ */
+#ifndef RECTO_KERNELS_ATTENTION_ATTENTION_SCHEDULE_CUH
+#define RECTO_KERNELS_ATTENTION_ATTENTION_SCHEDULE_CUH
+
+#include "kernels/attention/attention_choose.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/rows.cuh"
+
+enum { SCHEDULE_STRIPS = 4, SCHEDULE_STRIP = 16, SCHEDULE_TILE = SCHEDULE_STRIPS * SCHEDULE_STRIP, SCHEDULE_PACKED = SCHEDULE_TILE };
+
+struct alignas(16) schedule_strip {
+    int32_t row, rows;      /* the first row and how many; none: an empty strip */
+    int32_t start, length;  /* of its sequence */
+};
+
+struct schedule_small {
+    struct schedule_strip strips[SCHEDULE_STRIPS];
+};
+
+struct alignas(16) schedule_large {
+    int32_t row, start, length, unused;
+};
+
+/* The head of the memory; the tiles follow it, small ones first, room for `room` of each. */
+struct alignas(16) attention_schedule {
+    int32_t small, large, room, unused;
+};
+
+/* A sequence of n rows has at most n / 64 + 1 tiles of either kind. */
+static inline int schedule_room(const struct cuda_launch *launch) { return launch->tokens / SCHEDULE_TILE + launch->sequences; }
+
+DEVICE struct schedule_small *schedule_small_tiles(struct attention_schedule *s) { return (struct schedule_small *)(s + 1); }
+DEVICE struct schedule_large *schedule_large_tiles(struct attention_schedule *s)
+{
+    return (struct schedule_large *)(schedule_small_tiles(s) + s->room);
+}
+
+#endif

@@ -1,0 +1,32 @@
+/* tensor_map.h: how TMA sees a matrix: rows of 16-bit elements, taken in boxes that land in shared memory in rows of 128 bytes,
+ * swizzled (swizzle_128 in fragments.cuh). What lies beyond the matrix reads as zero and is not written.
+ */
+#ifndef RECTO_KERNELS_CUDA_TENSOR_MAP_H
+#define RECTO_KERNELS_CUDA_TENSOR_MAP_H
+
+#include "kernels/cuda/kernels_cuda.h"
+
+#include <cuda.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { TENSOR_MAP_COLUMNS = 64 };  /* of a box: 128 bytes */
+
+struct tensor_map_matrix {
+    const void *base;      /* aligned to 16 */
+    enum dtype  type;      /* DTYPE_BF16 or DTYPE_F16 */
+    int         columns, rows;
+    size_t      stride;    /* bytes, a multiple of 16 */
+    int         box_rows;  /* up to 256 */
+};
+
+/* cudaErrorInvalidValue where the driver refuses, cudaErrorNotSupported where there is no encoder. */
+cudaError_t tensor_map_make(const struct cuda_facts *facts, CUtensorMap *map, const struct tensor_map_matrix *matrix);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,151 @@
+/* linear_epilogue.cuh: what follows the sum along k in every CUDA linear: bias, activation, gate, residual, store.
+ *
+ * A thread brings two neighbouring columns of a row at once. All kernels go through these functions, so that an output's bits
+ * do not depend on the tile that it was computed in. Fused multiply-adds stand where they are wanted and the compiler makes
+ * none of its own (-fmad=false).
+ */
+#ifndef RECTO_KERNELS_LINEAR_LINEAR_EPILOGUE_CUH
+#define RECTO_KERNELS_LINEAR_LINEAR_EPILOGUE_CUH
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/rows.cuh"
+
+/* The part of struct linear_args that a kernel needs after the sum. */
+struct linear_epilogue {
+    const float    *bias;             /* [n] or null */
+    const float    *residual;         /* [rows, n] or null */
+    size_t          residual_stride;  /* bytes */
+    void           *y;
+    size_t          y_stride;         /* bytes */
+    int             n;                /* columns of y: half the weight's where they are gated */
+    enum linear_act act;
+    bool            narrow;           /* y is bf16, else f32 */
+};
+
+enum { LINEAR_GATE_BLOCK = 16 };  /* columns of gates, then as many of ups */
+
+static inline struct linear_epilogue linear_epilogue_of(const struct linear_args *args)
+{
+    const bool             gated = args->act == LINEAR_SILU_GATE;
+    struct linear_epilogue e     = { args->weight->bias, args->residual, args->residual_stride, args->y, args->y_stride,
+                                     gated ? args->weight->n / 2 : args->weight->n, args->act, args->y_type == DTYPE_BF16 };
+    return e;
+}
+
+/* Name and cost; the launcher adds the grid. */
+static inline struct kernel_shape linear_shape(const struct cuda_launch *launch, const struct linear_args *args)
+{
+    const struct linear_weight *w       = args->weight;
+    const double                rows    = launch_rows_cap(launch), element = dtype_bits(w->type) / 8.0;
+    const double                columns = args->act == LINEAR_SILU_GATE ? w->n / 2 : w->n;
+    struct kernel_shape         shape   = {};
+    shape.name                          = w->type == DTYPE_F32 ? "linear_f32" : "linear_bf16";
+    shape.bytes      = (rows * w->k + (double)w->n * w->k) * element + rows * columns * dtype_bits(args->y_type) / 8;
+    shape.bytes     += args->residual ? rows * columns * 4 : 0;
+    shape.operations = 2.0 * rows * w->n * w->k;
+    return shape;
+}
+
+/* erf(x / sqrt 2) = x P(x x 2 / 4.5^2 - 1) for |x| <= 4.5, absolute error 7e-6: a tenth of a bf16's rounding where GELU is
+ * 0.01, for 14 instructions without a division. (Lawson iteration in double precision, as math_ref.h.) */
+#define GELU_LIMIT 4.5f
+#define GELU_SCALE 0.0987654321f
+
+DEVICE float gelu_erf_narrow(float x)
+{
+    const float c = fminf(fmaxf(x, -GELU_LIMIT), GELU_LIMIT);
+    const float u = fmaf(c * c, GELU_SCALE, -1.0f);
+    float       p = -0.00386098537f;
+    p             = fmaf(p, u, 0.00992537988f);
+    p             = fmaf(p, u, -0.0121405489f);
+    p             = fmaf(p, u, 0.0193064926f);
+    p             = fmaf(p, u, -0.0369678403f);
+    p             = fmaf(p, u, 0.057715279f);
+    p             = fmaf(p, u, -0.0804739778f);
+    p             = fmaf(p, u, 0.109274985f);
+    p             = fmaf(p, u, -0.154371764f);
+    p             = fmaf(p, u, 0.313812089f);
+    const float e      = fminf(fmaxf(c * p, -1.0f), 1.0f);
+    const float half_x = 0.5f * x;
+    return fmaf(half_x, e, half_x);
+}
+
+/* x / (1 + e^-v); what overflows becomes 0. */
+DEVICE float sigmoid_times(float x, float v) { return __fdividef(x, 1.0f + __expf(-v)); }
+
+/* The tanh form of GELU is x sigmoid(2 u), which needs no tanh and keeps its digits where GELU is small. */
+DEVICE float gelu_tanh_narrow(float x) { return sigmoid_times(x, 1.5957691216f * fmaf(0.044715f * x * x, x, x)); }
+
+/* For results that are rounded to bf16, or followed by such. */
+DEVICE float activate_narrow(enum linear_act act, float v)
+{
+    switch (act) {
+    case LINEAR_GELU_ERF: return gelu_erf_narrow(v);
+    case LINEAR_GELU_TANH: return gelu_tanh_narrow(v);
+    case LINEAR_RELU: return fmaxf(v, 0.0f);
+    case LINEAR_SILU: return sigmoid_times(v, v);
+    case LINEAR_TANH: return tanhf(v);
+    default: return v;
+    }
+}
+
+/* For f32 throughout. */
+DEVICE float activate_exact(enum linear_act act, float v)
+{
+    const float u = 0.79788456f * fmaf(0.044715f * v * v, v, v);
+    switch (act) {
+    case LINEAR_GELU_ERF: return fmaf(0.5f * v, erff(0.70710678f * v), 0.5f * v);
+    case LINEAR_GELU_TANH: return fmaf(0.5f * v, tanhf(u), 0.5f * v);
+    case LINEAR_RELU: return fmaxf(v, 0.0f);
+    case LINEAR_SILU: return v / (1.0f + expf(-v));
+    case LINEAR_TANH: return tanhf(v);
+    default: return v;
+    }
+}
+
+/* Sum and bias of weight columns `column` and the next. */
+DEVICE float2 linear_biased(const struct linear_epilogue &e, int column, float a, float b)
+{
+    if (!e.bias)
+        return make_float2(a, b);
+    const float2 bias = *(const float2 *)(e.bias + column);  /* the weight's columns are padded to a multiple of 16 */
+    return make_float2(a + bias.x, b + bias.y);
+}
+
+/* The residual is added and columns `column` and the next of y are written, as far as there are so many. */
+DEVICE void linear_store(const struct linear_epilogue &e, int row, int column, float a, float b)
+{
+    if (column >= e.n)
+        return;
+    const bool pair = column + 1 < e.n;
+    if (e.residual) {
+        const float *residual = row_at(e.residual, e.residual_stride, row) + column;
+        const float2 added    = pair ? *(const float2 *)residual : make_float2(*residual, 0.0f);
+        a += added.x;
+        b += added.y;
+    }
+    if (e.narrow) {
+        __nv_bfloat16 *y = row_at((__nv_bfloat16 *)e.y, e.y_stride, row) + column;
+        if (pair)
+            *(__nv_bfloat162 *)y = __floats2bfloat162_rn(a, b);
+        else
+            *y = __float2bfloat16_rn(a);
+    } else {
+        float *y = row_at((float *)e.y, e.y_stride, row) + column;
+        if (pair)
+            *(float2 *)y = make_float2(a, b);
+        else
+            *y = a;
+    }
+}
+
+/* The column of y for a gate's column of the weight. */
+DEVICE int gated_column(int column) { return column / (2 * LINEAR_GATE_BLOCK) * LINEAR_GATE_BLOCK + column % LINEAR_GATE_BLOCK; }
+
+/* Two gates and their ups to y. */
+DEVICE void linear_store_gated(const struct linear_epilogue &e, int row, int column, float2 gate, float2 up)
+{
+    linear_store(e, row, gated_column(column), sigmoid_times(gate.x, gate.x) * up.x, sigmoid_times(gate.y, gate.y) * up.y);
+}
+
+#endif
