@@ -80,7 +80,7 @@ function(recto_cuda_objects name)
     POSITION_INDEPENDENT_CODE ON)
   target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/..)
   target_compile_options(${name} PRIVATE -O3 -fmad=false "SHELL:-Xcompiler=${RECTO_CUDA_HOST_FLAGS}"
-                         "SHELL:-Xptxas=-v,-warn-spills,-warn-lmem-usage")
+                         "SHELL:-Xptxas=-v")
   # Names that nvcc would make up at random: objects are the same bytes for the same sources.
   foreach(file ${SET_FILES})
     file(RELATIVE_PATH seed ${PROJECT_SOURCE_DIR} ${file})

@@ -5,6 +5,7 @@
 #   find_package  an installed tree, through CMake's find_package
 #   moved         the installed tree in another place than it was installed to
 #   subdirectory  the sources, through add_subdirectory
+#   cuda          an installed tree beside a CUDA runtime of the program's own, static or shared, before and after librecto.a
 #   command       the command, stripped, is at most 8 MiB, and runs from where it was installed
 set -eu
 case=$1 build=$2
@@ -74,6 +75,23 @@ moved)
     [ -f "$(pkg-config --variable=includedir recto)/recto.h" ] || { echo "recto.pc does not follow the tree"; exit 1; } ;;
 subdirectory)
     build_with_cmake "$here/subdirectory" -DRECTO_SOURCE="$PWD" -DRECTO_CUDA=OFF ;;
+cuda)
+    install "$work/prefix"
+    nvcc=$(scripts/cuda_toolkit --where compiler)
+    nvcc=$(readlink -f "$nvcc")
+    toolkit=${nvcc%/bin/nvcc}
+    "$nvcc" -std=c++17 -I. -Xcompiler=-fPIC,-fno-exceptions,-fno-threadsafe-statics -c tests/cuda/probe.cu -o "$work/probe.o"
+    gcc -std=c11 -I"$work/prefix/include" -I. -isystem "$toolkit/include" -c "$here/cuda.c" -o "$work/cuda.o"
+    recto=$(find "$work/prefix" -name librecto.a)
+    own=$(find -L "$toolkit/lib" -maxdepth 1 -name libcudart_static.a)
+    shared=$(find -L "$toolkit/lib" -maxdepth 1 -name 'libcudart.so.*' | head -n 1)
+    gcc "$work/cuda.o" "$work/probe.o" "$recto" "$own" -lm -ldl -lrt -lpthread -o "$work/after"
+    gcc "$work/cuda.o" "$work/probe.o" "$own" "$recto" -lm -ldl -lrt -lpthread -o "$work/before"
+    says_version "$work/after" "$work/before"
+    if [ -n "$shared" ]; then
+        gcc "$work/cuda.o" "$work/probe.o" "$recto" "$shared" -lm -Wl,-rpath,"$toolkit/lib" -o "$work/shared"
+        says_version "$work/shared"
+    fi ;;
 command)
     install "$work/prefix"
     strip -o "$work/stripped" "$work/prefix/bin/recto"

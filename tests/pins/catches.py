@@ -44,11 +44,11 @@ class Planted(unittest.TestCase):
         self.assertIn("HGMMA.64x128x16", self.rows["planted_serialised"]["counts"])
 
     def test_local_memory(self):
-        self.assertIn("spills", self.words("planted_local"))
+        self.assertIn("local", self.words("planted_local", local=0))
 
     def test_spills(self):
-        self.assertIn("spills", self.words("planted_spilled"))
-        self.assertIn("local", self.words("planted_spilled"))
+        self.assertIn("spills", self.words("planted_spilled", spills=0))
+        self.assertIn("local", self.words("planted_spilled", local=0))
 
     def test_tables(self):
         row = self.rows["planted_serialised"]
@@ -58,6 +58,13 @@ class Planted(unittest.TestCase):
         self.assertIn("blocks", self.words("planted_serialised", blocks=row["blocks"] + 1))
         self.assertIn("counts", self.words("planted_serialised", counts="HGMMA.64x128x16.F32.BF16=4"))
         self.assertIn("is not in pins.tsv", " ".join(pins.compare(row, None)))
+
+    def test_limits(self):
+        rows = list(self.rows.values())
+        self.assertEqual([], list(pins.beyond(rows, [("planted_local", "sm_90a", "registers", "255")])))
+        self.assertEqual(1, len(list(pins.beyond(rows, [("planted_l.*", "sm_90a", "registers", "3")]))))
+        self.assertEqual(1, len(list(pins.beyond(rows, [("planted_local", "sm_90a", "bound", "matrix")]))))
+        self.assertIn("no kernel", " ".join(pins.beyond(rows, [("planted_gone", "sm_90a", "registers", "255")])))
 
     def test_what_an_object_holds(self):
         self.assertEqual(objects.contents(self.cuobjdump, self.object), [("ELF", "sm_90a")])

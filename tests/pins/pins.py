@@ -6,8 +6,9 @@
     pins.py show  BUILD NVCC_VERSION    what the table says, and the mix of every hot loop
 
 Registers, slots of the hot loop and clocks of its bounding pipe may rise by 3 %; counts of matrix, special-function, copy and
-barrier instructions are exact; blocks of a multiprocessor may not fall; spills, local memory in the hot loop and serialised
-wgmma are never allowed. The table is of one compiler: another version is only reported. Exit 77: a tool is missing.
+barrier instructions are exact; spilled bytes, accesses to local memory in the hot loop and named barriers may not rise, nor blocks
+of a multiprocessor fall; wgmma that wait for one another are never allowed. tests/pins/limits.tsv holds what a kernel has to reach
+whatever it was before. The table is of one compiler: another version is only reported. Exit 77: a tool is missing.
 """
 import csv
 import glob
@@ -23,8 +24,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TABLE = os.path.join(HERE, "pins.tsv")
 KEYS = ("file", "target", "kernel")
 RISING = ("registers", "slots", "clocks")
-NEVER = ("spills", "local", "serialised")
-FIELDS = KEYS + ("registers", "barriers", "shared", "threads", "blocks", "slots", "clocks", "bound", "counts")
+COUNTS = ("spills", "local", "barriers", "shared", "threads")
+FIELDS = KEYS + ("registers", "spills", "local", "barriers", "shared", "threads", "blocks", "slots", "clocks", "bound", "counts")
 TOLERANCE = 1.03
 
 
@@ -53,6 +54,7 @@ def describe(kernel, dynamic):
         "blocks": kernel.blocks(dynamic), "slots": loop.slots, "clocks": clocks, "bound": bound,
         "counts": " ".join(f"{name}={count}" for name, count in loop.counts.items()) or "-",
         "spills": kernel.spills + kernel.stack, "local": loop.local, "serialised": kernel.serialised,
+        "uniform_moves": loop.uniform_moves,
     }, loop
 
 
@@ -93,18 +95,34 @@ def write_table(rows, version):
         writer.writerows(rows)
 
 
+def read_limits():
+    """[(kernel, target, field, limit)]: patterns of names, and what the field may be at most."""
+    with open(os.path.join(HERE, "limits.tsv"), encoding="utf-8") as table:
+        return list(csv.reader((line for line in table if not line.startswith("#")), delimiter="\t"))
+
+
+def beyond(rows, limits):
+    """Which rows are beyond a limit, and which limits are of no kernel, one sentence each."""
+    for pattern, target, name, limit in limits:
+        meant = [row for row in rows if row["target"] == target and re.fullmatch(pattern, row["kernel"])]
+        if not meant:
+            yield f"limits.tsv: no kernel of {target} is called {pattern}"
+        for row in meant:
+            if row[name] != limit if name == "bound" else row[name] > int(limit):
+                yield f"{target} {row['kernel']} {name}: {row[name]}, limit {limit}"
+
+
 def compare(row, pinned):
     """What became worse than pinned, one sentence each."""
-    for name in NEVER:
-        if row[name]:
-            yield f"{name}: {row[name]}, expected 0"
+    if row["serialised"]:
+        yield "serialised: its wgmma wait for one another"
     if pinned is None:
         yield "is not in pins.tsv: look at `pins.py show`, then `pins.py write`"
         return
     for name in RISING:
         if row[name] > TOLERANCE * int(pinned[name]):
             yield f"{name}: {row[name]}, pinned {pinned[name]}"
-    for name in ("barriers", "shared", "threads"):
+    for name in COUNTS:
         if row[name] > int(pinned[name]):
             yield f"{name}: {row[name]}, pinned {pinned[name]}"
     if row["blocks"] < int(pinned["blocks"]):
@@ -119,6 +137,7 @@ def check(measured, wrong, version):
         key = tuple(row[name] for name in KEYS)
         wrong += [" ".join(key) + " " + words for words in compare(row, pinned.pop(key, None))]
     wrong += [" ".join(key) + " is in pins.tsv and not in the build" for key in pinned]
+    wrong += beyond([row for row, _ in measured], read_limits())
     print("\n".join(wrong))
     print(f"{len(measured)} kernels, {len(wrong)} against their pins")
     if version != pinned_version:
