@@ -15,10 +15,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Tokens that make a pack worth a thread, and that it should not pass by much: the activations of 256 tokens still lie in
- * the second-level cache while the weights pass by once for all of them. */
-enum { PACK_LEAST = 64, PACK_MOST = 256, PACK_TEXTS = 64 };
-
 struct pack_item {
     struct request *request;
     size_t          index;
@@ -27,7 +23,7 @@ struct pack_item {
 /* Some texts that are computed together. */
 struct pack_work {
     struct recto_model *model;
-    struct pack_item    items[PACK_TEXTS];
+    struct pack_item    items[PACK_TEXTS_MOST];
     int                 count;
     int                 tokens;
 };
@@ -68,9 +64,9 @@ static void abandon(struct request *request)
 
 static size_t queued_tokens(const struct recto_engine *engine)
 {
-    size_t tokens = 0;
+    size_t tokens = 0, enough = (size_t)engine->device.limits.most * ENGINE_WORKERS_MAX;
     for (const struct request *r = engine->first; r; r = r->next)
-        for (size_t i = r->taken; i < r->count && tokens < (size_t)PACK_MOST * ENGINE_WORKERS_MAX; i++)
+        for (size_t i = r->taken; i < r->count && tokens < enough; i++)
             tokens += r->items[i].tokens;
     return tokens;
 }
@@ -78,13 +74,15 @@ static size_t queued_tokens(const struct recto_engine *engine)
 /* How many tokens the next pack should have: all workers shall have something to do. */
 static int pack_goal(const struct recto_engine *engine)
 {
-    size_t share = queued_tokens(engine) / (size_t)engine->workers;
-    return share < PACK_LEAST ? PACK_LEAST : share > PACK_MOST ? PACK_MOST : (int)share;
+    const struct pack_limits *limits = &engine->device.limits;
+    size_t                    share  = queued_tokens(engine) / (size_t)engine->workers;
+    return share < (size_t)limits->least ? limits->least : share > (size_t)limits->most ? limits->most : (int)share;
 }
 
 static void take_from(struct pack_work *pack, struct request *request, int goal)
 {
-    while (request->taken < request->count && pack->count < PACK_TEXTS) {
+    const int most = request->engine->device.limits.texts;
+    while (request->taken < request->count && pack->count < most) {
         int tokens = (int)request->items[request->taken].tokens;
         if (pack->count && pack->tokens + tokens > goal)
             return;
@@ -96,8 +94,10 @@ static void take_from(struct pack_work *pack, struct request *request, int goal)
 /* The oldest texts, of one model; later requests of the same model may join. */
 static bool take_pack(struct recto_engine *engine, struct pack_work *pack)
 {
-    int goal = pack_goal(engine);
-    *pack    = (struct pack_work){ 0 };
+    int goal     = pack_goal(engine);
+    pack->model  = NULL;
+    pack->count  = 0;
+    pack->tokens = 0;
     while (engine->first) {
         struct request *request = engine->first;
         struct error    error;
@@ -133,7 +133,7 @@ static struct slot *take_slot(struct recto_engine *engine)
 
 static void fill_inputs(const struct run *run, const struct pack_work *pack, int first)
 {
-    int32_t *ids = run_buffer(run, PLAN_IDS), *positions = run_buffer(run, PLAN_POSITIONS), *starts = run_buffer(run, PLAN_STARTS);
+    int32_t *ids = run->host.ids, *positions = run->host.positions, *starts = run->host.starts;
     int      at  = 0;
     for (int i = 0; i < run->live.sequences; i++) {
         const struct pack_item    *item = &pack->items[first + i];
@@ -151,7 +151,7 @@ static status hand_over(const struct run *run, const struct pack_item *item, int
 {
     struct request           *request = item->request;
     const struct plan_buffer *result  = plan_buffer(run->plan, plan_result(run->plan));
-    const float *from = (const void *)(run->arena + result->offset + result->stride * (size_t)row);
+    const float *from = (const void *)(run->host.result + result->stride * (size_t)row);
     float       *to   = request->vectors + item->index * request->dimensions;
     memcpy(to, from, request->dimensions * sizeof *to);
     for (size_t i = 0; i < request->dimensions; i++)
@@ -164,17 +164,33 @@ static status hand_over(const struct run *run, const struct pack_item *item, int
     return STATUS_OK;
 }
 
-/* Memory for a plan in a slot: arena and, for teams, the control block. */
-static status fit_slot(struct recto_engine *engine, struct slot *slot, const struct plan *plan, int team, struct error *error)
+/* Memory for a run in a slot: arena and, for teams, the control block. */
+static status fit_slot(struct recto_engine *engine, struct slot *slot, struct run *run, int team, struct error *error)
 {
-    status result = arena_fit(&slot->arena, plan_arena_bytes(plan), error);
-    size_t bytes  = run_control_bytes(plan);
+    status result = arena_fit(&slot->arena, plan_arena_bytes(run->plan), error);
+    size_t bytes  = run_control_bytes(run->plan);
     if (result == STATUS_OK && team > 1 && slot->control_bytes < bytes) {
         result = pool_resize(engine->pool, MEMORY_PLAN, bytes, "the control block of a team", &slot->control, error);
         if (result == STATUS_OK)
             slot->control_bytes = bytes;
     }
-    return result;
+    if (result != STATUS_OK)
+        return result;
+    run->arena = slot->arena.base;
+    run->host  = run_host_in_arena(run);
+    return STATUS_OK;
+}
+
+/* The same on an accelerator: the model has to be there as well. */
+static status fit_lane(struct recto_engine *engine, struct slot *slot, struct recto_model *model, struct run *run,
+                       struct error *error)
+{
+    const struct accelerator *accelerator = engine->device.accelerator;
+    status                    result      = model_wake(model, error);
+    if (result == STATUS_OK)
+        result = arena_fit(&slot->arena, accelerator->run_bytes(run->plan), error);
+    run->arena = slot->arena.base;
+    return result == STATUS_OK ? accelerator->lane_fit(slot->lane, run, error) : result;
 }
 
 static void finish_items(struct recto_engine *engine, const struct pack_work *pack, int first, const struct run *run)
@@ -214,18 +230,22 @@ static status compute_once(struct recto_engine *engine, struct slot *slot, const
 {
     struct run run    = { .live = { tokens_of(pack, first, count), count } };
     int        cap    = model_token_cap(run.live.tokens);
-    while (model_sequence_cap(cap) < count)
+    while (model_sequence_cap(engine, cap) < count)
         cap = model_token_cap(cap + 1);
     status result = model_take_plan(pack->model, cap, &run.plan, error);
     if (result != STATUS_OK)
         return result;
-    result = fit_slot(engine, slot, run.plan, team, error);
+    const struct accelerator *accelerator = engine->device.accelerator;
+    result = accelerator ? fit_lane(engine, slot, pack->model, &run, error) : fit_slot(engine, slot, &run, team, error);
     if (result == STATUS_OK) {
-        run.arena = slot->arena.base;
         fill_inputs(&run, pack, first);
-        run_plan(&engine->device, &run, engine->threads, team, slot->control, NULL);
-        finish_items(engine, pack, first, &run);
+        if (accelerator)
+            result = accelerator->lane_run(slot->lane, &run, error);
+        else
+            run_plan(&engine->device, &run, engine->threads, team, slot->control, NULL);
     }
+    if (result == STATUS_OK)
+        finish_items(engine, pack, first, &run);
     model_release_plan(pack->model, run.plan);
     return result;
 }
@@ -277,7 +297,9 @@ static void work(struct recto_engine *engine, const struct request *request)
     struct pack_work pack;
     while (request->taken < request->count && may_begin(engine) && take_pack(engine, &pack)) {
         struct slot *slot = take_slot(engine);
-        int          team = engine->first ? 1 : engine->workers - engine->running;  /* nothing else to do: help each other */
+        int          team = engine->first || engine->device.accelerator
+                                ? 1
+                                : engine->workers - engine->running;  /* nothing else to do: help each other */
         struct error error;
         engine->running += team;
         engine->computing++;
@@ -314,7 +336,7 @@ status request_compute(struct request *request, struct error *error)
         tokens += request->items[i].tokens;
     pthread_mutex_lock(&engine->lock);
     append(engine, request);
-    if (engine->workers > 1 && request->count > 1 && tokens > PACK_LEAST) {
+    if (engine->workers > 1 && request->count > 1 && tokens > (size_t)engine->device.limits.least) {
         pthread_mutex_unlock(&engine->lock);
         threads_run(engine->threads, engine->workers - 1, work_as_helper, request);
         pthread_mutex_lock(&engine->lock);

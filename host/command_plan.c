@@ -142,11 +142,11 @@ static status show(struct session *session, const struct live *live, const char 
     static struct output out;
     const struct plan   *plan;
     int                  cap = model_token_cap(live->tokens);
-    while (model_sequence_cap(cap) < live->sequences && cap < 1 << 20)
+    while (model_sequence_cap(session->engine, cap) < live->sequences && cap < 1 << 20)
         cap = model_token_cap(cap + 1);
-    if (model_sequence_cap(cap) < live->sequences)
+    if (model_sequence_cap(session->engine, cap) < live->sequences)
         return error_set(error, STATUS_USAGE, "no plan takes %d texts at once, the most is %d", live->sequences,
-                         model_sequence_cap(cap));
+                         model_sequence_cap(session->engine, cap));
     status result = model_take_plan(session->model, cap, &plan, error);
     if (result != STATUS_OK)
         return result;

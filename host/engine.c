@@ -17,6 +17,9 @@ enum { PROCESS_BYTES = 5 << 20, THREAD_BYTES = 64 << 10 };
 _Static_assert((int)RECTO_E_INTERNAL == (int)STATUS_INTERNAL && (int)RECTO_E_BUDGET == (int)STATUS_BUDGET &&
                    (int)RECTO_E_USAGE == (int)STATUS_USAGE && (int)RECTO_E_DEVICE == (int)STATUS_DEVICE,
                "the public codes are the internal ones");
+_Static_assert((int)RECTO_DEVICE_AUTO == (int)DEVICE_AUTO && (int)RECTO_DEVICE_CPU == (int)DEVICE_CPU &&
+                   (int)RECTO_DEVICE_CUDA == (int)DEVICE_CUDA,
+               "the public devices are the internal ones");
 
 const char *recto_version(void)
 {
@@ -89,8 +92,8 @@ static status take_settings(struct recto_engine *engine, const recto_engine_opti
         engine->options.threads = (int)(options->threads < 1024 ? options->threads : 1024);
     engine->log      = options->log;
     engine->log_user = options->log_user;
-    if (options->device == RECTO_DEVICE_CUDA)
-        return error_set(error, STATUS_DEVICE, "device cuda: this build has no CUDA backend; use auto or cpu");
+    engine->wish         = (enum device_wish)options->device;
+    engine->device_bytes = options->device_bytes;
     return STATUS_OK;
 }
 
@@ -106,13 +109,15 @@ void engine_give_back(struct recto_engine *engine)
     pthread_mutex_unlock(&engine->lock);
 }
 
-static status open_arena(struct recto_engine *engine, struct arena *arena, struct error *error)
+static status open_slot(struct recto_engine *engine, struct slot *slot, struct error *error)
 {
-    size_t addresses = SLOT_ADDRESSES_MOST;
-    status result    = arena_open(arena, engine->pool, engine->device.memory, addresses, error);
+    const struct accelerator *accelerator = engine->device.accelerator;
+    struct pool              *pool        = accelerator ? engine->device_pool : engine->pool;
+    size_t                    addresses   = SLOT_ADDRESSES_MOST;
+    status                    result      = arena_open(&slot->arena, pool, engine->device.memory, addresses, error);
     while (result == STATUS_MEMORY && addresses > SLOT_ADDRESSES_LEAST)
-        result = arena_open(arena, engine->pool, engine->device.memory, addresses /= 2, error);
-    return result;
+        result = arena_open(&slot->arena, pool, engine->device.memory, addresses /= 2, error);
+    return result == STATUS_OK && accelerator ? accelerator->lane_open(&engine->device, &slot->lane, error) : result;
 }
 
 static void reclaim(void *user, uint64_t bytes)
@@ -121,24 +126,63 @@ static void reclaim(void *user, uint64_t bytes)
     engine_give_back(user);
 }
 
+/* Device memory was refused: what lies idle there is given back, and models that nobody uses are put to sleep. */
+static void reclaim_device(void *user, uint64_t bytes)
+{
+    struct recto_engine *engine = user;
+    (void)bytes;
+    pthread_mutex_lock(&engine->lock);
+    for (int i = 0; i < engine->workers; i++)
+        if (!engine->slots[i].busy)
+            arena_trim(&engine->slots[i].arena, 0);
+    for (struct recto_model *model = engine->models; model; model = model->next)
+        model_sleep(model);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static status open_device(struct recto_engine *engine, struct error *error)
+{
+    struct device_request request = { .wish = engine->wish, .machine = &engine->machine, .variant = engine->options.instructions };
+    struct device_note    note;
+    status                result = pool_open(&engine->pool, engine->options.memory, error);
+    if (result == STATUS_OK)
+        result = pool_open(&engine->device_pool, engine->device_bytes, error);
+    request.host_pool   = engine->pool;
+    request.device_pool = engine->device_pool;
+    if (result == STATUS_OK)
+        result = device_open(&engine->device, &request, &note, error);
+    if (result == STATUS_OK && note.reason.message[0])
+        engine_log(engine, note.is_warning ? 1 : 2, "computing on the CPU: %s", note.reason.message);
+    if (!engine->device.accelerator) {
+        pool_close(engine->device_pool);
+        engine->device_pool = NULL;
+    }
+    return result;
+}
+
+static int count_workers(const struct recto_engine *engine)
+{
+    int workers = engine->options.threads ? engine->options.threads : machine_threads(&engine->machine);
+    int most    = engine->device.runs ? engine->device.runs : ENGINE_WORKERS_MAX;
+    return workers < most ? workers : most;
+}
+
 static status start(struct recto_engine *engine, struct error *error)
 {
     machine_describe(&engine->machine);
-    engine->workers = engine->options.threads ? engine->options.threads : machine_threads(&engine->machine);
-    if (engine->workers > ENGINE_WORKERS_MAX)
-        engine->workers = ENGINE_WORKERS_MAX;
-    status result = device_cpu(&engine->device, &engine->machine, engine->options.instructions, error);
-    if (result == STATUS_OK)
-        result = pool_open(&engine->pool, engine->options.memory, error);
+    status result   = open_device(engine, error);
+    engine->workers = result == STATUS_OK ? count_workers(engine) : 0;
     if (result == STATUS_OK)
         result = pool_charge(engine->pool, MEMORY_PROCESS, PROCESS_BYTES + THREAD_BYTES * (uint64_t)engine->workers,
                              "the program itself", error);
     if (result == STATUS_OK)
         result = threads_open(&engine->threads, engine->pool, engine->workers - 1, error);
     for (int i = 0; i < engine->workers && result == STATUS_OK; i++)
-        result = open_arena(engine, &engine->slots[i].arena, error);
+        result = open_slot(engine, &engine->slots[i], error);
     if (result == STATUS_OK)
         pool_set_reclaim(engine->pool, reclaim, engine);
+    if (result == STATUS_OK && engine->device_pool)
+        pool_set_reclaim(engine->device_pool, reclaim_device, engine);
     return result;
 }
 
@@ -172,16 +216,44 @@ void recto_engine_close(recto_engine *engine)
         return;
     threads_close(engine->threads);
     for (int i = 0; i < engine->workers; i++) {
+        if (engine->slots[i].lane)
+            engine->device.accelerator->lane_close(engine->slots[i].lane);
         arena_close(&engine->slots[i].arena);
         pool_free(engine->pool, engine->slots[i].control);
     }
     engine_drop_requests(engine);
+    device_close(&engine->device);
+    pool_close(engine->device_pool);
     pool_close(engine->pool);
     options_release(&engine->options);
     pthread_cond_destroy(&engine->changed);
     pthread_mutex_destroy(&engine->log_lock);
     pthread_mutex_destroy(&engine->lock);
     free(engine);
+}
+
+/* What only an accelerator has to tell. */
+static void describe_device(struct recto_engine *engine, recto_engine_info *info)
+{
+    struct pool_usage        memory;
+    struct accelerator_usage usage;
+    if (!engine->device.accelerator)
+        return;
+    pool_usage(engine->device_pool, &memory);
+    engine->device.accelerator->usage(&engine->device, &usage);
+    info->device_name         = usage.name;
+    info->device_memory       = usage.memory;
+    info->device_budget_bytes = memory.ceiling == UINT64_MAX ? 0 : memory.ceiling;
+    info->device_bytes_in_use = memory.in_use;
+    info->device_peak_bytes   = memory.peak;
+    info->weight_bytes += memory.by_category[MEMORY_WEIGHTS];
+    info->arena_bytes += memory.by_category[MEMORY_ARENA];
+    info->graphs    = usage.graphs;
+    info->captures  = usage.captures;
+    info->replays   = usage.replays;
+    info->eager     = usage.eager;
+    info->fallbacks = usage.fallbacks;
+    snprintf(info->fallback_reason, sizeof info->fallback_reason, "%s", usage.reason);
 }
 
 recto_status recto_engine_describe(recto_engine *engine, recto_engine_info *info)
@@ -211,6 +283,7 @@ recto_status recto_engine_describe(recto_engine *engine, recto_engine_info *info
         .plans_built     = engine->plans_built,
     };
     pthread_mutex_unlock(&engine->lock);
+    describe_device(engine, &all);
     memcpy(info, &all, info->struct_size < sizeof all ? info->struct_size : sizeof all);
     return RECTO_OK;
 }

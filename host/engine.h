@@ -4,7 +4,7 @@
 
 #include "host/recto.h"
 #include "runtime/arena.h"
-#include "runtime/device.h"
+#include "runtime/device_open.h"
 #include "runtime/options.h"
 
 #include <pthread.h>
@@ -17,6 +17,7 @@ enum { ENGINE_WORKERS_MAX = 64 };
 /* Where one pack is computed: an arena that grows to the largest plan run in it. */
 struct slot {
     struct arena arena;
+    struct lane *lane;           /* of an accelerator, else null */
     void        *control;        /* for teams */
     size_t       control_bytes;
     bool         busy;
@@ -26,9 +27,12 @@ struct recto_engine {
     struct options  options;
     struct machine  machine;
     struct device   device;
+    enum device_wish wish;
     struct pool    *pool;
+    struct pool    *device_pool; /* of an accelerator, else null */
+    uint64_t        device_bytes; /* its ceiling, 0: none */
     struct threads *threads;
-    int             workers;     /* threads that may compute at once, callers included */
+    int             workers;     /* runs that may be computed at once: threads, callers included, or what an accelerator takes */
     recto_log      *log;
     void           *log_user;
     pthread_mutex_t log_lock;

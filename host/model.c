@@ -29,7 +29,15 @@ static enum dtype precision_of(const struct recto_engine *engine, recto_precisio
     case RECTO_PRECISION_INT8: return DTYPE_I8;
     case RECTO_PRECISION_AUTO: break;
     }
-    return device_has_fast_bf16(&engine->device) ? DTYPE_BF16 : DTYPE_F32;
+    return engine->device.accelerator || device_has_fast_bf16(&engine->device) ? DTYPE_BF16 : DTYPE_F32;
+}
+
+static status check_precision(const struct recto_engine *engine, enum dtype precision, struct error *error)
+{
+    if (engine->device.accelerator && precision != DTYPE_BF16)
+        return error_set(error, STATUS_USAGE, "precision %s is not offered by device %s: expected auto or bf16, or device cpu",
+                         precision == DTYPE_F32 ? "fp32" : "int8", engine->device.name);
+    return STATUS_OK;
 }
 
 static struct bert_config config_of(const struct model_folder *folder, enum dtype precision)
@@ -77,10 +85,13 @@ static status open_folder(struct recto_model *model, const char *name, struct er
 
 static status open_model(struct recto_model *model, const char *name, const recto_model_options *options, struct error *error)
 {
-    status result = open_folder(model, name, error);
+    enum dtype precision = precision_of(model->engine, options->precision);
+    status     result    = check_precision(model->engine, precision, error);
+    if (result == STATUS_OK)
+        result = open_folder(model, name, error);
     if (result != STATUS_OK)
         return result;
-    model->config = config_of(model->folder, precision_of(model->engine, options->precision));
+    model->config = config_of(model->folder, precision);
     result        = check_config(&model->config, error);
     if (result != STATUS_OK)
         return error_prefix(error, "%s", model->folder->path);
@@ -149,8 +160,10 @@ void recto_model_close(recto_model *model)
         return;
     struct pool *pool = model->engine->pool;
     strike(model);
-    for (int i = 0; i < MODEL_PLANS; i++)
-        plan_close(model->plans[i].plan);
+    pthread_mutex_lock(&model->engine->lock);
+    model_drop_plans(model);
+    pthread_mutex_unlock(&model->engine->lock);
+    model_residence_close(model);
     pack_close(model->pack);
     pool_free(pool, model->weights.layers);
     tokenizer_close(model->tokenizer);

@@ -18,12 +18,21 @@ struct model_plan_entry {
     uint64_t     used;    /* when it was used last, in runs */
 };
 
+/* The weights of a model on an accelerator. `state` under the engine's lock. */
+struct model_residence {
+    struct device_weights *weights;
+    int                    state;     /* model_residence.c */
+    uint64_t               sleeps;
+    char                  *places[];  /* of each blob of the pack: device memory */
+};
+
 struct recto_model {
     struct recto_engine    *engine;
     struct recto_model     *next;      /* in the engine's list */
     struct model_folder    *folder;
     struct tokenizer       *tokenizer;
     struct pack            *pack;
+    struct model_residence *residence; /* weights on an accelerator, else null */
     struct bert_config      config;
     struct bert_weights     weights;
     bool                    packed_now;
@@ -33,7 +42,7 @@ struct recto_model {
 /* The smallest cap of the ladder that holds `tokens`. */
 int model_token_cap(int tokens);
 /* How many sequences a plan of this token cap can take. */
-int model_sequence_cap(int token_cap);
+int model_sequence_cap(const struct recto_engine *engine, int token_cap);
 
 /* Finds or traces the plan for a token cap and marks it as in use until model_release_plan. Thread-safe. */
 MUST_CHECK status model_take_plan(struct recto_model *model, int token_cap, const struct plan **plan, struct error *error);
@@ -47,5 +56,15 @@ struct model_packing {
     void           *progress_user;
 };
 MUST_CHECK status model_bind_weights(struct recto_model *model, const struct model_packing *packing, struct error *error);
+
+/* model_residence.c: the weights on an accelerator. On the CPU these do nothing. */
+
+/* Copies the open pack there. */
+MUST_CHECK status model_residence_open(struct recto_model *model, struct error *error);
+void              model_residence_close(struct recto_model *model);
+/* Gives back the device memory of a model that nobody uses; addresses, plans and graphs stay. The engine's lock is held. */
+void model_sleep(struct recto_model *model);
+/* Called by whoever has a plan of the model in use: brings the weights back if they are gone. */
+MUST_CHECK status model_wake(struct recto_model *model, struct error *error);
 
 #endif

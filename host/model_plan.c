@@ -12,12 +12,17 @@ int model_token_cap(int tokens)
     return cap;
 }
 
-int model_sequence_cap(int token_cap) { return token_cap / 2 < 64 ? token_cap / 2 : 64; }
+int model_sequence_cap(const struct recto_engine *engine, int token_cap)
+{
+    int most = engine->device.limits.texts;
+    return token_cap / 2 < most ? token_cap / 2 : most;
+}
 
 static status trace(struct recto_model *model, int token_cap, struct plan **plan, struct error *error)
 {
     int              longest = (int)model->folder->max_tokens < token_cap ? (int)model->folder->max_tokens : token_cap;
-    struct plan_caps caps    = { token_cap, model_sequence_cap(token_cap), longest, model->engine->workers };
+    int              workers = model->engine->device.accelerator ? 0 : model->engine->workers;  /* scratch is the CPU's */
+    struct plan_caps caps    = { token_cap, model_sequence_cap(model->engine, token_cap), longest, workers };
     status           result  = plan_begin(plan, model->engine->pool, &caps, model->config.precision, error);
     if (result != STATUS_OK)
         return result;
@@ -35,8 +40,11 @@ static struct model_plan_entry *find_plan(struct recto_model *model, int token_c
     return NULL;
 }
 
-static void drop_plan(struct model_plan_entry *entry)
+static void drop_plan(struct recto_model *model, struct model_plan_entry *entry)
 {
+    const struct device *device = &model->engine->device;
+    if (entry->plan && device->accelerator)
+        device->accelerator->forget(device, entry->plan);
     plan_close(entry->plan);
     *entry = (struct model_plan_entry){ 0 };
 }
@@ -59,7 +67,7 @@ static struct model_plan_entry *make_room(struct recto_model *model, size_t byte
             return empty;
         if (!oldest)
             return NULL;
-        drop_plan(oldest);
+        drop_plan(model, oldest);
     }
 }
 
@@ -113,5 +121,5 @@ void model_drop_plans(struct recto_model *model)
 {
     for (int i = 0; i < MODEL_PLANS; i++)
         if (model->plans[i].plan && !model->plans[i].users)
-            drop_plan(&model->plans[i]);
+            drop_plan(model, &model->plans[i]);
 }

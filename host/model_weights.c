@@ -20,6 +20,8 @@ static const char *precision_name(enum dtype precision)
     return precision == DTYPE_F32 ? "fp32" : precision == DTYPE_BF16 ? "bf16" : "int8";
 }
 
+static bool in_rows(const struct recto_model *model) { return model->engine->device.accelerator != NULL; }
+
 static status find_place(const struct recto_model *model, struct weights_place *place, struct error *error)
 {
     const struct model_folder *folder = model->folder;
@@ -41,12 +43,12 @@ static status find_place(const struct recto_model *model, struct weights_place *
         place->identity, sizeof place->identity,
         "recto pack %d, panel %d, %s, layers %d, width %d, heads %d, inner %d, vocabulary %d, positions %d, types %d, dense %d, "
         "content %016llx%016llx, dense content %016llx%016llx",
-        PACKING_VERSION, LINEAR_PANEL, precision_name(c->precision), c->layers, c->width, c->heads, c->inner, c->vocabulary,
+        PACKING_VERSION, in_rows(model) ? 1 : LINEAR_PANEL, precision_name(c->precision), c->layers, c->width, c->heads, c->inner, c->vocabulary,
         c->positions, c->token_types, c->dense_count, (unsigned long long)key.high, (unsigned long long)key.low,
         (unsigned long long)dense.high, (unsigned long long)dense.low);
-    int length = snprintf(place->path, sizeof place->path, "%s/packed/%016llx%016llx-%s.pack", cache,
-                          (unsigned long long)(key.high ^ dense.high),
-                          (unsigned long long)(key.low ^ dense.low), precision_name(c->precision));
+    int length = snprintf(place->path, sizeof place->path, "%s/packed/%016llx%016llx-%s%s.pack", cache,
+                          (unsigned long long)(key.high ^ dense.high), (unsigned long long)(key.low ^ dense.low),
+                          precision_name(c->precision), in_rows(model) ? "-rows" : "");
     if (length < 0 || (size_t)length >= sizeof place->path)
         return error_set(error, STATUS_USAGE, "the cache folder's path is longer than %zu bytes", sizeof place->path - 64);
     return STATUS_OK;
@@ -79,7 +81,8 @@ static status make_pack(struct recto_model *model, const struct model_packing *p
                         const char *path, struct error *error)
 {
     struct pool  *pool   = model->engine->pool;
-    struct packer packer = { .pool = pool, .progress = packing->progress, .progress_user = packing->progress_user };
+    struct packer packer = { .pool = pool, .progress = packing->progress, .progress_user = packing->progress_user,
+                             .weight_stride = in_rows(model) ? model->engine->device.accelerator->weight_stride : NULL };
     void         *scratch = NULL;
     size_t        vectors = (size_t)model->config.width * 4 * (size_t)(model->config.layers + 1);
     status        result  = pack_writer_open(pool, path, identity, &packer.writer, error);
@@ -135,6 +138,12 @@ status model_bind_weights(struct recto_model *model, const struct model_packing 
     }
     if (result != STATUS_OK)
         return result;
-    struct parameter_source source = pack_source(model->pack);
+    result = model_residence_open(model, error);
+    if (result != STATUS_OK)
+        return result;
+    const struct pack_places places = { .pack          = model->pack,
+                                        .places        = in_rows(model) ? model->residence->places : NULL,
+                                        .weight_stride = in_rows(model) ? model->engine->device.accelerator->weight_stride : NULL };
+    struct parameter_source  source = pack_source(&places);
     return bert_load(&model->config, &source, NULL, &model->weights, error);
 }

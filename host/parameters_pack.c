@@ -189,14 +189,15 @@ static status begin_linear(struct packer *p, const struct linear_parameter *para
     for (int i = 0; i < parameter->parts && result == STATUS_OK; i++)
         result = find_shaped(p, parameter->weights[i], parameter->n, parameter->k, &w->tensors[i], &w->from[i], error);
     size_t k = (size_t)parameter->k, padded = (size_t)w->padded;
-    size_t floats = LINEAR_PANEL * k * 2 + k + padded * (3 + LINEAR_MAX_OUTLIERS);
+    size_t panel  = LINEAR_PANEL * (p->weight_stride ? p->weight_stride(DTYPE_F32, parameter->k) / sizeof(float) : k);
+    size_t floats = panel + LINEAR_PANEL * k + k + padded * (3 + LINEAR_MAX_OUTLIERS);
     if (result == STATUS_OK)
         result = pool_alloc(p->pool, MEMORY_LOAD, floats * sizeof(float), "the packing of a linear layer", &w->block, error);
     if (result != STATUS_OK)
         return result;
     memset(w->block, 0, floats * sizeof(float));
     w->panel           = w->block;
-    w->rows            = (float *)w->block + LINEAR_PANEL * k;
+    w->rows            = (float *)w->block + panel;
     w->keep            = w->rows + LINEAR_PANEL * k;
     w->bias            = w->keep + k;
     w->scales          = w->bias + padded;
@@ -219,6 +220,22 @@ static status read_row(const struct packer *p, const struct linear_work *w, int 
     return read_floats(p, w->tensors[row / w->parameter->n], (size_t)(row % w->parameter->n) * k, k, out, error);
 }
 
+/* One panel's worth of rows, each as long as the accelerator's stride, the tail zero. */
+static status append_rows(struct packer *p, const struct linear_work *w, struct error *error)
+{
+    const struct linear_parameter *parameter = w->parameter;
+    const size_t                   k = (size_t)parameter->k, stride = p->weight_stride(parameter->type, parameter->k);
+    char                          *out = w->panel;
+    memset(out, 0, LINEAR_PANEL * stride);
+    for (size_t row = 0; row < LINEAR_PANEL; row++, out += stride)
+        if (parameter->type == DTYPE_BF16)
+            for (size_t i = 0; i < k; i++)
+                ((uint16_t *)(void *)out)[i] = bf16_from_float(w->rows[row * k + i]);
+        else
+            memcpy(out, w->rows + row * k, k * sizeof *w->rows);
+    return pack_writer_append(p->writer, w->panel, LINEAR_PANEL * stride, error);
+}
+
 static status pack_panels(struct packer *p, struct linear_work *w, struct error *error)
 {
     const struct linear_parameter *parameter = w->parameter;
@@ -237,6 +254,10 @@ static status pack_panels(struct packer *p, struct linear_work *w, struct error 
         }
         if (result != STATUS_OK)
             break;
+        if (p->weight_stride) {
+            result = append_rows(p, w, error);
+            continue;
+        }
         linear_pack_panel(&args, &packed);
         memcpy(w->scales + first, packed.scales, sizeof packed.scales);
         memcpy(w->sums + first, packed.sums, sizeof packed.sums);
@@ -433,13 +454,13 @@ struct parameter_source packer_source(struct packer *packer)
 
 /* ---- Binding ---- */
 
-static status bind_blob(const struct pack *pack, const char *name, size_t bytes, const void **data, struct error *error)
+static status bind_blob(const struct pack_places *p, const char *name, size_t bytes, const void **data, struct error *error)
 {
-    const struct pack_blob *blob = pack_find(pack, name);
+    const struct pack_blob *blob = pack_find(p->pack, name);
     if (!blob || blob->bytes != bytes)
         return error_set(error, STATUS_INTERNAL, "pack: '%s' has %llu bytes, expected %zu", name,
                          blob ? (unsigned long long)blob->bytes : 0, bytes);
-    *data = blob->data;
+    *data = p->places ? p->places[blob - pack_at(p->pack, 0)] : blob->data;
     return STATUS_OK;
 }
 
@@ -457,33 +478,33 @@ static status bind_table(void *user, const char *name, int rows, int width, enum
     return bind_blob(user, name, (size_t)rows * (size_t)width * (size_t)dtype_bits(type) / 8, data, error);
 }
 
-static status bind_part(const struct pack *pack, const struct linear_parameter *parameter, const char *what, size_t bytes,
+static status bind_part(const struct pack_places *p, const struct linear_parameter *parameter, const char *what, size_t bytes,
                         const void **data, struct error *error)
 {
     char name[BLOB_NAME];
     snprintf(name, sizeof name, "%s.%s", parameter->name, what);
-    return bind_blob(pack, name, bytes, data, error);
+    return bind_blob(p, name, bytes, data, error);
 }
 
-static status bind_int8_parts(const struct pack *pack, const struct linear_parameter *parameter, struct linear_weight *w,
+static status bind_int8_parts(const struct pack_places *p, const struct linear_parameter *parameter, struct linear_weight *w,
                               struct error *error)
 {
     char name[BLOB_NAME];
     snprintf(name, sizeof name, "%s.outlier_columns", parameter->name);
-    const struct pack_blob *columns = pack_find(pack, name);
+    const struct pack_blob *columns = pack_find(p->pack, name);
     const void *scales = NULL, *sums = NULL, *keep = NULL, *weights = NULL;
     size_t      padded = (size_t)linear_padded(w->n);
     if (!columns || columns->bytes / 4 > LINEAR_MAX_OUTLIERS)
         return error_set(error, STATUS_INTERNAL, "pack: '%s' is missing or too long", name);
     w->outliers        = (int)(columns->bytes / 4);
     w->outlier_columns = columns->data;
-    status result      = bind_part(pack, parameter, "scales", 4 * padded, &scales, error);
+    status result      = bind_part(p, parameter, "scales", 4 * padded, &scales, error);
     if (result == STATUS_OK)
-        result = bind_part(pack, parameter, "sums", 4 * padded, &sums, error);
+        result = bind_part(p, parameter, "sums", 4 * padded, &sums, error);
     if (result == STATUS_OK)
-        result = bind_part(pack, parameter, "keep", 4 * (size_t)w->k, &keep, error);
+        result = bind_part(p, parameter, "keep", 4 * (size_t)w->k, &keep, error);
     if (result == STATUS_OK)
-        result = bind_part(pack, parameter, "outlier_weights", 4 * padded * (size_t)w->outliers, &weights, error);
+        result = bind_part(p, parameter, "outlier_weights", 4 * padded * (size_t)w->outliers, &weights, error);
     w->scales          = scales;
     w->sums            = sums;
     w->keep            = keep;
@@ -493,22 +514,28 @@ static status bind_int8_parts(const struct pack *pack, const struct linear_param
 
 static status bind_linear(void *user, const struct linear_parameter *parameter, struct linear_weight *weight, struct error *error)
 {
-    const void *bias   = NULL;
+    const struct pack_places *p    = user;
+    const void               *bias = NULL;
     *weight            = (struct linear_weight){ .n = parameter->parts * parameter->n, .k = parameter->k, .type = parameter->type };
-    status result      = bind_part(user, parameter, "panels", linear_weight_bytes(weight->type, weight->n, weight->k),
-                                   &weight->panels, error);
+    size_t bytes       = p->weight_stride ? p->weight_stride(weight->type, weight->k) * (size_t)linear_padded(weight->n)
+                                          : linear_weight_bytes(weight->type, weight->n, weight->k);
+    status result      = bind_part(p, parameter, "panels", bytes, &weight->panels, error);
     if (result == STATUS_OK)
-        result = bind_part(user, parameter, "bias", sizeof(float) * (size_t)linear_padded(weight->n), &bias, error);
+        result = bind_part(p, parameter, "bias", sizeof(float) * (size_t)linear_padded(weight->n), &bias, error);
     weight->bias = bias;
     if (result == STATUS_OK && weight->type == DTYPE_I8)
-        result = bind_int8_parts(user, parameter, weight, error);
+        result = bind_int8_parts(p, parameter, weight, error);
     return result;
 }
 
-static bool bind_has(void *user, const char *name) { return pack_find(user, name) != NULL; }
-
-struct parameter_source pack_source(const struct pack *pack)
+static bool bind_has(void *user, const char *name)
 {
-    return (struct parameter_source){ .user = (void *)(uintptr_t)pack, .vector = bind_vector, .table = bind_table,
+    const struct pack_places *p = user;
+    return pack_find(p->pack, name) != NULL;
+}
+
+struct parameter_source pack_source(const struct pack_places *places)
+{
+    return (struct parameter_source){ .user = (void *)(uintptr_t)places, .vector = bind_vector, .table = bind_table,
                                       .linear = bind_linear, .has = bind_has };
 }

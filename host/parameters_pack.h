@@ -18,6 +18,7 @@ struct packer {
     recto_progress     *progress;
     void               *progress_user;
     uint64_t            done, total;   /* bytes of tensors */
+    size_t (*weight_stride)(enum dtype type, int k);  /* weights row by row, as an accelerator reads them; null: in panels */
     float              *vectors;       /* what vector() gave out: valid while the packer is */
     size_t              vectors_used, vectors_room;
 };
@@ -27,6 +28,12 @@ MUST_CHECK status packer_open(struct packer *packer, size_t vectors_room, struct
 void packer_close(struct packer *packer);
 struct parameter_source packer_source(struct packer *packer);
 
-struct parameter_source pack_source(const struct pack *pack);
+/* An open pack, and where its blobs are for the kernels. */
+struct pack_places {
+    const struct pack *pack;
+    char *const       *places;  /* of each blob, in the order of pack_at; null: where the host has them */
+    size_t (*weight_stride)(enum dtype type, int k);  /* as it was packed */
+};
+struct parameter_source pack_source(const struct pack_places *places);
 
 #endif

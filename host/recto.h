@@ -104,6 +104,16 @@ typedef struct recto_engine_info {
     uint64_t    shared_runs;     /* of which several requests had a part */
     uint64_t    splits;          /* batches made smaller because the budget did not hold them */
     uint64_t    plans_built;     /* plans traced; flat once every size has been seen */
+    /* a GPU alone; zeros on the CPU: */
+    const char *device_name;          /* what it calls itself, else null */
+    uint64_t    device_memory;        /* bytes that it has */
+    uint64_t    device_budget_bytes;  /* 0: none */
+    uint64_t    device_bytes_in_use, device_peak_bytes;
+    uint64_t    graphs;               /* forward passes kept as one order to the device */
+    uint64_t    captures, replays;    /* graphs made, and runs done by one */
+    uint64_t    eager;                /* runs done kernel by kernel: the first of a size */
+    uint64_t    fallbacks;            /* and those where a graph was wanted and could not be had */
+    char        fallback_reason[256]; /* of the last one */
 } recto_engine_info;
 
 RECTO_API recto_status recto_engine_describe(recto_engine *engine, recto_engine_info *info);

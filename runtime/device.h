@@ -1,4 +1,4 @@
-/* device.h: what computes. One struct: memory, and a slot for each op.
+/* device.h: what computes. One struct: memory, and a slot for each op, or an accelerator that runs plans whole.
  *
  * A run walks the nodes of a plan in order. A node is done in one or two phases (a row must be whole before it can be
  * normalised), each phase in independent parts that any worker may take in any order; how many parts there are changes
@@ -14,12 +14,21 @@
 #include "runtime/vmem.h"
 
 struct device;
+struct accelerator;
+
+/* Where the host writes the inputs of a run and then finds the result, rows as far apart as in the plan's buffer: in the arena,
+ * or where a device copies them from and to. */
+struct run_host {
+    int32_t    *ids, *positions, *starts;
+    const char *result;
+};
 
 /* One run of a plan: where its arena lies and how much of it is alive. */
 struct run {
     const struct plan *plan;
     char              *arena;
     struct live        live;
+    struct run_host    host;
 };
 
 /* How a node is to be divided among `workers`. */
@@ -33,13 +42,23 @@ typedef struct division device_divide(const struct device *device, const struct 
 typedef void            device_op(const struct device *device, const struct run *run, const struct plan_node *node, int phase,
                                   int part, int parts, int worker);
 
+/* How much the engine gives a device at once. */
+struct pack_limits {
+    int least, most;  /* tokens that make a pack worth a run, and that it should not pass by much */
+    int texts;        /* at most PACK_TEXTS_MOST */
+};
+enum { PACK_TEXTS_MOST = 512 };
+
 struct device {
-    const char        *name;     /* "cpu" */
-    const char        *variant;  /* the kernels in use, such as "avx512bf16" */
-    const struct vmem *memory;
-    const void        *backend;  /* the device's own */
+    const char        *name;     /* "cpu", "cuda" */
+    const char        *variant;  /* the kernels in use, such as "avx512bf16" or "sm_90a" */
+    const struct vmem *memory;   /* of arenas */
+    void              *backend;  /* the device's own */
+    struct pack_limits limits;
+    int                runs;     /* at most so many at once; 0: as many as there are threads */
     device_divide     *divide;
     device_op         *ops[OPS];
+    const struct accelerator *accelerator;  /* instead of the two above; null: the CPU */
 };
 
 /* The CPU with the best kernels that the machine has, or those named ("ref", "avx2", ...). */
@@ -57,12 +76,19 @@ static inline size_t run_stride(const struct run *run, int buffer)
     return buffer == NO_BUFFER ? 0 : plan_buffer(run->plan, buffer)->stride;
 }
 
+/* For arenas that the host can reach. */
+static inline struct run_host run_host_in_arena(const struct run *run)
+{
+    return (struct run_host){ run_buffer(run, PLAN_IDS), run_buffer(run, PLAN_POSITIONS), run_buffer(run, PLAN_STARTS),
+                              run_buffer(run, plan_result(run->plan)) };
+}
+
 /* Seconds by node, summed over runs; for profiles. */
 struct run_times {
     double *seconds;  /* [plan_nodes] */
 };
 
-/* Computes: the inputs are in the arena, the result will be. `control` is scratch of run_control_bytes for teams of more
+/* Computes on the CPU: the inputs are in the arena, the result will be. `control` is scratch of run_control_bytes for teams of more
  * than one; it may be null for one worker. Workers beside the caller are claimed from `threads`. */
 void   run_plan(const struct device *device, const struct run *run, struct threads *threads, int workers, void *control,
                 struct run_times *times);

@@ -14,7 +14,10 @@
 enum {
     ROW_BLOCK   = 56,  /* rows between a linear and what follows it: four of the widest tiles */
     TEAM_ROWS   = 28,  /* rows that make a part worth taking; from four of them on a linear is cut by rows */
-    PARTS_EACH  = 3    /* parts for each worker where columns or heads are cut: small enough to even out */
+    PARTS_EACH  = 3,   /* parts for each worker where columns or heads are cut: small enough to even out */
+    PACK_LEAST  = 64,  /* tokens */
+    PACK_MOST   = 256, /* their activations still lie in the second-level cache while the weights pass by once for all of them */
+    PACK_TEXTS  = 64
 };
 
 static const struct kernels *kernels_of(const struct device *device) { return device->backend; }
@@ -258,7 +261,8 @@ status device_cpu(struct device *device, const struct machine *machine, const ch
         .name    = "cpu",
         .variant = found->name,
         .memory  = vmem_host(),
-        .backend = found,
+        .backend = (void *)(uintptr_t)found,
+        .limits  = { .least = PACK_LEAST, .most = PACK_MOST, .texts = PACK_TEXTS },
         .divide  = divide,
         .ops     = { [OP_EMBED] = embed, [OP_NORM] = norm, [OP_LINEAR] = linear, [OP_QUANTIZE] = copy, [OP_CONVERT] = copy,
                      [OP_ROTARY] = rotary, [OP_ATTENTION] = attention, [OP_POOL] = pool, [OP_NORMALIZE] = normalize },

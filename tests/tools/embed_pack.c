@@ -97,7 +97,8 @@ static void open_model(struct model *model, const char *path, const char *poolin
     must(pool_alloc(model->pool, MEMORY_WEIGHTS, (size_t)model->config.layers * sizeof(struct bert_layer), "layers", &layers, &error),
          &error);
     model->weights.layers          = layers;
-    struct parameter_source source = pack_source(model->pack);
+    const struct pack_places places = { .pack = model->pack };
+    struct parameter_source  source = pack_source(&places);
     must(bert_load(&model->config, &source, NULL, &model->weights, &error), &error);
 }
 

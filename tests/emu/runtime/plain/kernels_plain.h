@@ -1,0 +1,11 @@
+/* kernels_plain.h: how tests steer the plain kernels. */
+#ifndef RECTO_TESTS_EMU_RUNTIME_PLAIN_KERNELS_PLAIN_H
+#define RECTO_TESTS_EMU_RUNTIME_PLAIN_KERNELS_PLAIN_H
+
+struct plain_settings {
+    const char *refuse;  /* the launcher that says that no kernel covers its arguments; null: none does */
+    const char *fault;   /* the kernel that fails on the device; null: none does */
+};
+extern struct plain_settings plain_settings;
+
+#endif
