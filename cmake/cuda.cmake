@@ -12,7 +12,7 @@ set(RECTO_CUDA_ARCHITECTURES "80-real;90" CACHE STRING "GPUs that kernels are co
 86-real, 89-real, 100-real and 120-real can be added")
 
 set(RECTO_CUDA_FOUND OFF)
-if(NOT RECTO_CUDA STREQUAL "OFF")
+if(RECTO_CUDA STREQUAL "ON" OR (RECTO_CUDA STREQUAL "AUTO" AND NOT CMAKE_CROSSCOMPILING))
   # One place knows where to look, and `make cuda-toolkit` uses the same.
   execute_process(COMMAND ${CMAKE_CURRENT_LIST_DIR}/../scripts/cuda_toolkit --where compiler OUTPUT_VARIABLE RECTO_NVCC
                   OUTPUT_STRIP_TRAILING_WHITESPACE)

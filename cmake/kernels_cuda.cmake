@@ -25,3 +25,8 @@ if(CUDA_HOST_FILES)
   target_link_libraries(recto_kernels_cuda_host PRIVATE recto_flags recto_cuda_host)
   list(APPEND RECTO_CUDA_KERNELS $<TARGET_OBJECTS:recto_kernels_cuda_host>)
 endif()
+
+# For programs that start kernels without an engine around them: the tests of kernels, and benchmarks.
+add_library(recto_cuda_kernels STATIC EXCLUDE_FROM_ALL ${RECTO_CUDA_KERNELS} ${RECTO_KERNEL_OBJECTS})
+target_link_libraries(recto_cuda_kernels PUBLIC recto_cuda_host m)
+set_target_properties(recto_cuda_kernels PROPERTIES LINKER_LANGUAGE C)
