@@ -4,7 +4,7 @@ SECONDS ?= 60
 PREFIX  ?= /usr/local
 CTEST   := ctest --test-dir build --output-on-failure --parallel $(shell nproc)
 
-.PHONY: menu demo build test check emu cuda-toolkit bench lint fuzz reference install clean tests base toolkit
+.PHONY: menu demo build test check emu cuda-toolkit gpu bench lint fuzz reference install clean tests base toolkit
 
 menu:
 	@echo 'recto: text in, vectors out, inside a byte budget, with the same bits every time'
@@ -15,6 +15,7 @@ menu:
 	@echo '  make check       build and run the fast tests                               (while working)'
 	@echo '  make emu         build/emu/recto, whose device "cuda" is an emulator; needs no GPU'
 	@echo '  make cuda-toolkit get the CUDA compiler where this machine has none         (105 MB)'
+	@echo '  make gpu         all that only a GPU can tell: cases, sanitizer, benchmarks  (PARTS=...)'
 	@echo '  make bench       recto and its peers, interleaved; build/bench/results.json'
 	@echo '  make lint        the rules that scripts can check'
 	@echo '  make fuzz        fuzz each loader for SECONDS=$(SECONDS)'
@@ -44,6 +45,9 @@ emu: tests
 cuda-toolkit:
 	@scripts/setup cuda
 	@scripts/cuda_toolkit
+
+gpu:
+	@scripts/gpu $(PARTS)
 
 bench: build
 	@cmake --build build --target recto-bench
