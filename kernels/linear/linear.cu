@@ -192,10 +192,10 @@ extern "C" cudaError_t linear_cuda_launch(const struct cuda_launch *launch, cons
     const struct linear_weight *weight = args->weight;
     if (!linear_valid(args))
         return cudaErrorInvalidValue;
+    if (variant != LINEAR_CUDA_ROWS && (!launch_aligned(args->x, args->x_stride, 16) || !launch_aligned(weight->panels, 0, 16)))
+        return cudaErrorInvalidValue;
     if (variant >= LINEAR_CUDA_WGMMA_64X64)
         return linear_sm90_launch(launch, args, variant);
-    if (variant != LINEAR_CUDA_ROWS && !launch_aligned(args->x, args->x_stride, 16))
-        return cudaErrorInvalidValue;
     const int                rows = launch_rows_cap(launch);
     const struct linear_tile tile = linear_cuda_tile(variant);
     struct linear_work       w    = {};

@@ -24,8 +24,7 @@ enum {
     CONSUMER_REGISTERS = 232
 };
 
-static_assert(sm90_registers_fit(1, PRODUCER_REGISTERS, 2, CONSUMER_REGISTERS) &&
-                  sm90_registers_fit(1, PRODUCER_REGISTERS, 1, CONSUMER_REGISTERS), "setmaxnreg would wait for ever");
+static_assert(sm90_registers_fit(1, PRODUCER_REGISTERS, 2, CONSUMER_REGISTERS), "setmaxnreg would wait for ever");
 
 struct wgmma_work {
     CUtensorMap            x, weight, y;
@@ -99,17 +98,18 @@ DEVICE uint32_t bf16_pair(float a, float b)
     return bits;
 }
 
-/* column0: of the weight, where the tile begins; out0: of y. */
+/* column0: of the weight, where the tile begins; out0: of y. `turn` goes through the boxes across tiles: a tile may have one. */
 template <int COLUMNS, int ACT>
-DEVICE void wgmma_store_boxes(const struct wgmma_work &w, const float (&d)[COLUMNS / 2], int warpgroup, uint32_t boxes, int row0,
-                              int column0, int out0)
+DEVICE void wgmma_store_boxes(const struct wgmma_work &w, const float (&d)[COLUMNS / 2], int warpgroup, uint32_t boxes, int *turn,
+                              int row0, int column0, int out0)
 {
     constexpr int OUT = ACT == LINEAR_SILU_GATE ? COLUMNS / 2 : COLUMNS;
     const int     lane = warp_lane(), warp = (int)threadIdx.x % 128 / 32, pair0 = column0 + fragment_c_column(lane, 0);
     const bool    lead = threadIdx.x % 128 == 0;
 #pragma unroll
     for (int box = 0; box < OUT / 64; box++) {
-        const uint32_t at = boxes + (uint32_t)(box % WGMMA_BOXES * WGMMA_BOX);
+        const uint32_t at = boxes + (uint32_t)(*turn * WGMMA_BOX);
+        *turn             = (*turn + 1) % WGMMA_BOXES;
         if (lead)
             bulk_wait_read<WGMMA_BOXES - 1>();
         consumer_sync_of(warpgroup);  /* the store that used this box has read it */
@@ -168,7 +168,8 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const _
     __syncthreads();  /* the barriers are made */
 
     if (warpgroup == 0) {
-        registers_lower<PRODUCER_REGISTERS>();
+        if constexpr (CONSUMERS > 1)
+            registers_lower<PRODUCER_REGISTERS>();
         if (threadIdx.x != 0)
             return;
         int      stage  = 0;
@@ -190,13 +191,14 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const _
         return;
     }
 
-    registers_raise<CONSUMER_REGISTERS>();
+    if constexpr (CONSUMERS > 1)  /* with one there are enough from the start */
+        registers_raise<CONSUMER_REGISTERS>();
     const bool     lead      = threadIdx.x % 128 == 0;
     const uint32_t boxes_own = boxes + (uint32_t)((warpgroup - 1) * WGMMA_BOXES * WGMMA_BOX);
     const uint64_t a0 = wgmma_descriptor(x + (uint32_t)(warpgroup - 1) * 64 * WGMMA_ROW_BYTES, 16, 1024, wgmma_swizzle_128);
     const uint64_t b0 = wgmma_descriptor(weight, 16, 1024, wgmma_swizzle_128);
     float          d[COLUMNS / 2];
-    int            stage = 0;
+    int            stage = 0, turn = 0;
     uint32_t       parity = 0;
     for (int tile = (int)blockIdx.x; tile < tiles; tile += (int)gridDim.x) {
         int row_tile, column_tile, before = 0;
@@ -227,7 +229,7 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const _
         const int row0 = row_tile * ROWS + (warpgroup - 1) * 64, column0 = column_tile * COLUMNS;
         const int out0 = ACT == LINEAR_SILU_GATE ? column0 / 2 : column0;
         if (w.through_boxes)
-            wgmma_store_boxes<COLUMNS, ACT>(w, d, warpgroup, boxes_own, row0, column0, out0);
+            wgmma_store_boxes<COLUMNS, ACT>(w, d, warpgroup, boxes_own, &turn, row0, column0, out0);
         else
             wgmma_store_rows<COLUMNS, ACT>(w, d, row0, live, column0, out0);
     }

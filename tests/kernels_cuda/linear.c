@@ -1,0 +1,246 @@
+/* Linears: every tile forced, every activation, against double precision. */
+#include "kernels/linear/linear_choose.h"
+#include "tests/kernels_cuda/harness.h"
+
+#include <math.h>
+#include <stdio.h>
+
+struct shape {
+    int rows, n, k;
+};
+
+struct linear_case {
+    struct linear_args       args;
+    enum linear_cuda_variant variant;
+};
+
+static cudaError_t run_variant(const struct cuda_launch *launch, void *context)
+{
+    struct linear_case *c = context;
+    return linear_cuda_launch(launch, &c->args, c->variant);
+}
+
+static double activated(enum linear_act act, double v)
+{
+    switch (act) {
+    case LINEAR_GELU_ERF: return 0.5 * v * (1 + erf(v / sqrt(2.0)));
+    case LINEAR_GELU_TANH: return 0.5 * v * (1 + tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+    case LINEAR_RELU: return fmax(v, 0);
+    case LINEAR_SILU: return v / (1 + exp(-v));
+    case LINEAR_TANH: return tanh(v);
+    default: return v;
+    }
+}
+
+/* The sum of weight column n for a row, and the sum of its terms' sizes. */
+struct product {
+    double sum, size;
+};
+
+static struct product product_of(const struct matrix *x, const struct matrix *weight, const struct matrix *bias, int row, int n)
+{
+    struct product p = { 0, 0 };
+    for (int k = 0; k < x->columns; k++) {
+        const double term = matrix_get(x, row, k) * matrix_get(weight, n, k);
+        p.sum += term;
+        p.size += fabs(term);
+    }
+    const double b = bias ? matrix_get(bias, 0, n) : 0;
+    return (struct product){ p.sum + b, p.size + fabs(b) };
+}
+
+struct what {
+    enum linear_act act;
+    enum dtype      type, y_type;
+    bool            bias, residual;
+};
+
+/* The weight as device.cuh's host lays it out: rows padded to 16 bytes, columns padded to a panel with zeros. */
+static struct matrix weight_new(enum dtype type, int n, int k)
+{
+    const size_t  stride = kernels_cuda_weight_stride(type, k);
+    struct matrix w      = matrix_new(type, linear_padded(n), k, (int)(stride / ((size_t)dtype_bits(type) / 8)) - k);
+    for (int i = 0; i < w.rows; i++)
+        for (int j = 0; j < k; j++)
+            matrix_set(&w, i, j, i < n ? random_float() / sqrt(k) : 0);
+    matrix_upload(&w);
+    check(w.stride == stride, "the weight's rows have %zu bytes, expected %zu", w.stride, stride);
+    return w;
+}
+
+static void linear_compare(const struct what *what, const struct matrix *x, const struct matrix *weight, const struct matrix *bias,
+                           const struct matrix *residual, const struct matrix *y, const struct shape *shape, const char *name)
+{
+    const double     exact = what->type == DTYPE_F32 ? 0 : 2.5e-5;  /* of the activations for bf16 */
+    struct closeness close = { 0 };
+    for (int r = 0; r < shape->rows; r++)
+        for (int c = 0; c < y->columns; c++) {
+            const int      from = what->act == LINEAR_SILU_GATE ? c / 16 * 32 + c % 16 : c;
+            struct product p    = product_of(x, weight, bias, r, from);
+            double         e    = activated(what->act, p.sum), error = p.size * 1e-6 + exact;
+            if (what->act == LINEAR_SILU_GATE) {
+                struct product up = product_of(x, weight, bias, r, from + 16);
+                error             = (error + p.size * 1e-6) * (fabs(up.sum) + 1) + up.size * 1e-6 * (fabs(p.sum) + 1);
+                e                 = activated(LINEAR_SILU, p.sum) * up.sum;
+            }
+            if (residual)
+                e += matrix_get(residual, r, c);
+            if (what->y_type == DTYPE_BF16)
+                error += fabs(e) / 256;
+            closeness_add(&close, matrix_get(y, r, c), e, error + fabs(e) * 1e-6, r, c);
+        }
+    check_close(&close, "%s, %d x %d x %d, act %d", name, shape->rows, shape->n, shape->k, what->act);
+}
+
+static void linear_case(enum linear_cuda_variant variant, struct shape shape, struct what what)
+{
+    const int     columns = what.act == LINEAR_SILU_GATE ? shape.n / 2 : shape.n, cap = shape.rows + 3;
+    struct matrix x = matrix_random(what.type, cap, shape.k, 8, 1), weight = weight_new(what.type, shape.n, shape.k);
+    struct matrix bias = matrix_random(DTYPE_F32, 1, linear_padded(shape.n), 0, 1);
+    struct matrix residual = matrix_random(DTYPE_F32, cap, columns, 4, 1), y = matrix_new(what.y_type, cap, columns, 8);
+    matrix_fill_rows(&x, shape.rows, NAN);  /* what lies beyond the live rows reaches none of them */
+    matrix_upload(&x);
+    struct linear_weight w = { .n = shape.n, .k = shape.k, .type = what.type, .panels = weight.device,
+                               .bias = what.bias ? (float *)(void *)bias.device : NULL };
+    struct linear_case   c = { { .weight = &w, .x = x.device, .x_stride = x.stride, .act = what.act,
+                                 .residual = what.residual ? (float *)(void *)residual.device : NULL,
+                                 .residual_stride = residual.stride, .y = y.device, .y_stride = y.stride, .y_type = what.y_type },
+                               variant };
+    struct cuda_launch   launch = launch_rows(shape.rows, cap);
+    for (int i = 0; i < schedule_count(); i++) {
+        schedule_take(i);
+        matrix_poison(&y);
+        if (!launch_run(&launch, run_variant, &c, linear_cuda_name(variant)))
+            return;
+        matrix_download(&y);
+        linear_compare(&what, &x, &weight, what.bias ? &bias : NULL, what.residual ? &residual : NULL, &y, &shape,
+                       linear_cuda_name(variant));
+        check(matrix_intact(&y), "%s, %d x %d x %d: wrote beside the rows", linear_cuda_name(variant), shape.rows, shape.n, shape.k);
+    }
+    memory_free_all();
+}
+
+static const enum linear_act acts[] = { LINEAR_NONE, LINEAR_GELU_ERF, LINEAR_GELU_TANH, LINEAR_RELU, LINEAR_SILU, LINEAR_TANH };
+
+/* Around a tile and around a slice of k; then more tiles than blocks, so that blocks go round. */
+static struct linear_tile tile_around(enum linear_cuda_variant variant)
+{
+    return variant == LINEAR_CUDA_ROWS ? (struct linear_tile){ 8, 32 } : linear_cuda_tile(variant);
+}
+
+static void linear_shapes(enum linear_cuda_variant variant, enum dtype type)
+{
+    const struct linear_tile tile = tile_around(variant);
+    const struct shape       shapes[] = {
+        { 1, 8, 8 },      { 1, 1, 16 },         { 31, 31, 32 },
+        { 32, 32, 72 },   { 33, 33, 64 },       { tile.rows - 1, tile.columns, 136 },
+        { tile.rows, tile.columns + 1, 40 },    { tile.rows + 1, tile.columns - 1, 200 },
+        { 53, 61, 384 },  { 3 * tile.rows + 5, 2 * tile.columns + 3, 264 },
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        enum linear_act act = acts[i % 6];
+        if (!linear_cuda_can(&facts, variant, &(struct linear_weight){ .n = 16, .k = 16, .type = type }, act))
+            act = LINEAR_NONE;
+        linear_case(variant, shapes[i],
+                    (struct what){ act, type, type == DTYPE_F32 || i % 3 == 0 ? DTYPE_F32 : DTYPE_BF16, i % 4 != 3, i % 3 == 0 });
+    }
+}
+
+static void linear_group(enum linear_cuda_variant variant, enum dtype type)
+{
+    const struct linear_weight any = { .n = 64, .k = 64, .type = type };
+    char                       name[64];
+    snprintf(name, sizeof name, "linear_%s_%s", type == DTYPE_F32 ? "f32" : "bf16", linear_cuda_name(variant));
+    if (!group_begin(name, linear_cuda_can(&facts, variant, &any, LINEAR_NONE)))
+        return;
+    const struct linear_tile tile = tile_around(variant);
+    linear_shapes(variant, type);
+    for (int act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++)
+        if (linear_cuda_can(&facts, variant, &any, act)) {
+            const struct shape shape = { tile.rows + 7, act == LINEAR_SILU_GATE ? 2 * tile.columns + 96 : tile.columns + 40, 72 };
+            linear_case(variant, shape, (struct what){ act, type, DTYPE_F32, true, act == LINEAR_NONE });
+            if (type == DTYPE_BF16)
+                linear_case(variant, shape, (struct what){ act, type, DTYPE_BF16, true, false });
+        }
+    if (variant == LINEAR_CUDA_ROWS)  /* what no tile takes */
+        linear_case(variant, (struct shape){ 5, 7, 12 }, (struct what){ LINEAR_GELU_ERF, type, DTYPE_F32, true, true });
+    if (!options.quick && variant != LINEAR_CUDA_ROWS) {  /* of real models */
+        linear_case(variant, (struct shape){ 130, 384, 1536 }, (struct what){ LINEAR_NONE, type, DTYPE_F32, true, true });
+        linear_case(variant, (struct shape){ 67, 768, 768 }, (struct what){ LINEAR_NONE, type, DTYPE_BF16, true, false });
+    }
+    group_end();
+}
+
+static cudaError_t run_table(const struct cuda_launch *launch, void *context) { return kernels->linear_bf16(launch, context); }
+
+/* What the table refuses. */
+static void linear_refusals(void)
+{
+    if (!group_begin("linear_refusals", true))
+        return;
+    struct matrix        x = matrix_new(DTYPE_BF16, 4, 64, 0), y = matrix_new(DTYPE_F32, 4, 64, 0), weight = weight_new(DTYPE_BF16, 64, 64);
+    struct linear_weight w = { .n = 64, .k = 64, .type = DTYPE_BF16, .panels = weight.device };
+    struct cuda_launch   launch = launch_rows(4, 4);
+    struct linear_args   good   = { .weight = &w, .x = x.device, .x_stride = x.stride, .y = y.device, .y_stride = y.stride };
+    struct linear_args   bad    = good;
+    check(run_table(&launch, &good) == cudaSuccess, "a good call was refused");
+    bad.x = NULL;
+    check(run_table(&launch, &bad) == cudaErrorInvalidValue, "no x");
+    bad   = good;
+    bad.x = x.device + 2;
+    check(run_table(&launch, &bad) == cudaErrorInvalidValue, "x that is not aligned to 16 bytes");
+    bad        = good;
+    bad.y_type = DTYPE_F16;
+    check(run_table(&launch, &bad) == cudaErrorNotSupported, "y of a type that is not written");
+    bad     = good;
+    bad.act = LINEAR_SILU_GATE;
+    w.n     = 48;
+    check(run_table(&launch, &bad) == cudaErrorInvalidValue, "gates without ups");
+    check(cudaDeviceSynchronize() == cudaSuccess, "the device is well");
+    group_end();
+}
+
+void linear_cases(void)
+{
+    linear_group(LINEAR_CUDA_ROWS, DTYPE_F32);
+    for (enum linear_cuda_variant v = LINEAR_CUDA_ROWS; v < LINEAR_CUDA_VARIANTS; v++)
+        linear_group(v, DTYPE_BF16);
+    linear_refusals();
+}
+
+/* ---- choosers ---- */
+
+static void expect_choice(int architecture, int rows, int n, int k, enum linear_act act, enum linear_cuda_variant expected)
+{
+    const struct cuda_facts    device = { .architecture = architecture, .processors = 132, .encode_tensor_map = &facts };
+    const struct linear_weight w      = { .n = n, .k = k, .type = DTYPE_BF16 };
+    const enum linear_cuda_variant v  = linear_cuda_choose(&device, &w, act, rows);
+    check(v == expected, "sm_%d, %d x %d x %d: %s, expected %s", architecture, rows, n, k, linear_cuda_name(v), linear_cuda_name(expected));
+    check(linear_cuda_can(&device, v, &w, act), "sm_%d, %d x %d x %d: %s is chosen but cannot", architecture, rows, n, k,
+          linear_cuda_name(v));
+}
+
+void choose_cases(void)
+{
+    if (!group_begin("choosers", true))
+        return;
+    expect_choice(80, 32768, 3072, 768, LINEAR_GELU_ERF, LINEAR_CUDA_MMA_128X128);
+    expect_choice(80, 128, 768, 768, LINEAR_NONE, LINEAR_CUDA_MMA_64X64);
+    expect_choice(80, 128, 768, 12, LINEAR_NONE, LINEAR_CUDA_ROWS);
+    expect_choice(90, 32768, 3072, 768, LINEAR_GELU_ERF, LINEAR_CUDA_WGMMA_128X256);
+    expect_choice(90, 4096, 768, 768, LINEAR_NONE, LINEAR_CUDA_WGMMA_128X192);
+    expect_choice(90, 128, 768, 768, LINEAR_NONE, LINEAR_CUDA_WGMMA_64X64);
+    expect_choice(90, 32768, 768, 768, LINEAR_RELU, LINEAR_CUDA_WGMMA_128X128);
+    expect_choice(100, 32768, 3072, 768, LINEAR_GELU_ERF, LINEAR_CUDA_MMA_128X128);
+    /* One instruction for a weight, whatever the rows: else its bits would depend on the batch. */
+    for (int n = 16; n <= 4096; n *= 4)
+        for (int act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++) {
+            const struct cuda_facts    device = { .architecture = 90, .processors = 132, .encode_tensor_map = &facts };
+            const struct linear_weight w      = { .n = n, .k = 768, .type = DTYPE_BF16 };
+            int                        other  = 0;
+            for (int rows = 1; rows <= 65536; rows *= 2)
+                other += linear_cuda_choose(&device, &w, (enum linear_act)act, rows) < LINEAR_CUDA_WGMMA_64X64;
+            check(other == 0, "n %d, act %d: %d counts of rows are computed by another instruction", n, act, other);
+        }
+    group_end();
+}

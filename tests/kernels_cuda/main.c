@@ -1,0 +1,48 @@
+/* The CUDA kernels against double precision, every variant forced; see --help. */
+#include "tests/kernels_cuda/harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: %s [--quick] [--orders] [--seed N] [--only GROUP]\n"
+    "Runs every CUDA kernel of this build on the device at hand, or on the emulator that it was linked with. --orders meets every\n"
+    "schedule of the emulator in every case. The exit status is 77 where there is no device.\n";
+
+static bool read_options(int argc, char **argv)
+{
+    options = (struct options){ .seed = 1, .program = argv[0] };
+    for (int i = 1; i < argc; i++) {
+        bool last = i + 1 == argc;
+        if (strcmp(argv[i], "--quick") == 0)
+            options.quick = true;
+        else if (strcmp(argv[i], "--orders") == 0)
+            options.orders = true;
+        else if (!last && strcmp(argv[i], "--seed") == 0)
+            options.seed = strtoull(argv[++i], NULL, 10);
+        else if (!last && strcmp(argv[i], "--only") == 0)
+            options.only = argv[++i];
+        else
+            return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    if (!read_options(argc, argv)) {
+        printf(help, argv[0]);
+        return 2;
+    }
+    if (!device_find())
+        return 77;
+    printf("seed %llu, kernels for %s\n", (unsigned long long)options.seed, kernels->name);
+    choose_cases();
+    row_cases();
+    schedule_cases();
+    linear_cases();
+    attention_cases();
+    same_bits_cases();
+    return finish();
+}

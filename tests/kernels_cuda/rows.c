@@ -1,0 +1,412 @@
+/* The kernels that walk rows: embedding, norms, rotary, pooling, length one, conversions. */
+#include "tests/kernels_cuda/harness.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define EPSILON 6e-8  /* half a step of f32 at 1 */
+
+static const int row_counts[] = { 1, 3, 4, 5, 33 };
+static const int widths[]     = { 1, 31, 32, 33, 127, 128, 132, 384, 389, 768, 1024 };
+
+/* ---- embedding ---- */
+
+static cudaError_t run_embed(const struct cuda_launch *launch, void *context) { return kernels->embed_rows(launch, context); }
+
+static void embed_case(enum dtype type, int rows, int width, bool positions, bool types)
+{
+    const int     vocabulary = 37, limit = 19;
+    struct matrix words = matrix_random(type, vocabulary, width, 0, 1), places = matrix_random(type, limit, width, 0, 1);
+    struct matrix kinds = matrix_random(type, 2, width, 0, 1), y = matrix_new(DTYPE_F32, rows + 2, width, 3);
+    int32_t       ids[64], at[64];
+    for (int i = 0; i < rows + 2; i++) {
+        ids[i] = i < rows ? random_int(0, vocabulary - 1) : -1000000;  /* beyond the live rows nothing is looked up */
+        at[i]  = i < rows ? random_int(0, limit - 1) : -1000000;
+    }
+    words.stride = places.stride = kinds.stride = (size_t)width * (size_t)dtype_bits(type) / 8;  /* as embed.h wants tables */
+    for (int r = 0; r < vocabulary; r++)
+        for (int c = 0; c < width; c++)
+            matrix_set(&words, r, c, random_float());
+    for (int c = 0; c < limit * width; c++)
+        matrix_set(&places, 0, c, random_float());
+    for (int c = 0; c < width; c++)
+        matrix_set(&kinds, 0, c, random_float());
+    matrix_upload(&words), matrix_upload(&places), matrix_upload(&kinds);
+    struct embed_args  args   = { .words = words.device, .positions = positions ? places.device : NULL,
+                                  .types = types ? kinds.device : NULL, .table_type = type, .width = width,
+                                  .ids = device_ints(ids, rows + 2), .position_ids = device_ints(at, rows + 2),
+                                  .y = (float *)(void *)y.device, .y_stride = y.stride };
+    struct cuda_launch launch = launch_rows(rows, rows + 2);
+    for (int i = 0; i < schedule_count(); i++) {
+        schedule_take(i);
+        matrix_poison(&y);
+        if (!launch_run(&launch, run_embed, &args, "embedding"))
+            return;
+        matrix_download(&y);
+        struct closeness close = { 0 };
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < width; c++) {
+                double expected = matrix_get(&words, ids[r], c);
+                if (positions)
+                    expected += matrix_get(&places, at[r], c);
+                if (types)
+                    expected += matrix_get(&kinds, 0, c);
+                closeness_add(&close, matrix_get(&y, r, c), expected, 2 * EPSILON * (fabs(expected) + 4), r, c);
+            }
+        check_close(&close, "%d rows of %d", rows, width);
+        check(matrix_intact(&y), "%d rows of %d: wrote beside the rows", rows, width);
+    }
+}
+
+static void embed_group(enum dtype type, const char *name)
+{
+    if (!group_begin(name, true))
+        return;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        embed_case(type, row_counts[i % 5], widths[i], i % 2 == 0, i % 3 == 0);
+        memory_free_all();
+    }
+    group_end();
+}
+
+/* ---- norms ---- */
+
+static cudaError_t run_norm_layer(const struct cuda_launch *launch, void *context) { return kernels->norm_layer(launch, context); }
+static cudaError_t run_norm_rms(const struct cuda_launch *launch, void *context) { return kernels->norm_rms(launch, context); }
+
+static void norm_row_expected(const struct matrix *x, int row, bool rms, double epsilon, const struct matrix *weight,
+                              const struct matrix *bias, double *y)
+{
+    double mean = 0, squares = 0;
+    for (int c = 0; c < x->columns && !rms; c++)
+        mean += matrix_get(x, row, c) / x->columns;
+    for (int c = 0; c < x->columns; c++)
+        squares += (matrix_get(x, row, c) - mean) * (matrix_get(x, row, c) - mean);
+    for (int c = 0; c < x->columns; c++)
+        y[c] = (matrix_get(x, row, c) - mean) / sqrt(squares / x->columns + epsilon) * matrix_get(weight, 0, c) +
+               (bias ? matrix_get(bias, 0, c) : 0.0);
+}
+
+/* gap 0 and widths of fours let the kernel hold a row in registers; an odd gap forces the one that does not. */
+static void norm_case(bool rms, int rows, int width, int gap, bool in_place, bool with_copy, bool with_bias, float offset)
+{
+    struct matrix x = matrix_random(DTYPE_F32, rows + 1, width, gap, 2), weight = matrix_random(DTYPE_F32, 1, width, 0, 1);
+    struct matrix bias = matrix_random(DTYPE_F32, 1, width, 0, 1), own = matrix_new(DTYPE_F32, rows + 1, width, gap);
+    struct matrix copy = matrix_new(DTYPE_BF16, rows + 1, width, 5), kept;
+    for (int r = 0; r <= rows; r++)
+        for (int c = 0; c < width; c++)
+            matrix_set(&x, r, c, r == rows ? NAN : matrix_get(&x, r, c) + offset);
+    matrix_upload(&x);
+    struct matrix   *y    = in_place ? &x : &own;
+    struct norm_args args = { .x = (float *)(void *)x.device, .x_stride = x.stride, .weight = (float *)(void *)weight.device,
+                              .bias = with_bias ? (float *)(void *)bias.device : NULL, .width = width, .epsilon = 1e-6f,
+                              .y = (float *)(void *)y->device, .y_stride = y->stride, .copy = with_copy ? copy.device : NULL,
+                              .copy_stride = copy.stride, .copy_type = DTYPE_BF16 };
+    struct cuda_launch launch = launch_rows(rows, rows + 1);
+    double             expected[4096];
+    char               image[1 << 18];
+    memcpy(image, x.host, x.stride * (size_t)(rows + 1));
+    for (int i = 0; i < schedule_count(); i++) {
+        schedule_take(i);
+        memcpy(x.host, image, x.stride * (size_t)(rows + 1));
+        matrix_upload(&x);
+        matrix_poison(&copy);
+        if (!in_place)
+            matrix_poison(&own);
+        if (!launch_run(&launch, rms ? run_norm_rms : run_norm_layer, &args, "norm"))
+            return;
+        matrix_download(y);
+        matrix_download(&copy);
+        kept      = x;
+        kept.host = image;
+        struct closeness close = { 0 }, narrow = { 0 };
+        for (int r = 0; r < rows; r++) {
+            norm_row_expected(&kept, r, rms, 1e-6, &weight, with_bias ? &bias : NULL, expected);
+            for (int c = 0; c < width; c++) {
+                const double scale = 16 + fabs(offset) * 2, e = expected[c];
+                closeness_add(&close, matrix_get(y, r, c), e, EPSILON * scale * (1 + fabs(matrix_get(&weight, 0, c))) * 4, r, c);
+                if (with_copy)
+                    closeness_add(&narrow, matrix_get(&copy, r, c), e, fabs(e) / 256 + EPSILON * scale * 8, r, c);
+            }
+        }
+        check_close(&close, "%d rows of %d, gap %d, offset %g", rows, width, gap, (double)offset);
+        check_close(&narrow, "%d rows of %d, the copy", rows, width);
+        check(matrix_intact(y) && matrix_intact(&copy), "%d rows of %d: wrote beside the rows", rows, width);
+    }
+}
+
+static void norm_group(bool rms, const char *name)
+{
+    if (!group_begin(name, true))
+        return;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+        for (int gap = 0; gap < 2; gap++) {
+            norm_case(rms, row_counts[(i + (size_t)gap) % 5], widths[i], gap, i % 3 == 0, i % 4 != 1, rms ? i % 5 == 0 : i % 5 != 0,
+                      i % 2 ? 0.0f : 20.0f);
+            memory_free_all();
+        }
+    if (!options.quick) {
+        norm_case(rms, 3, 2048, 0, false, true, true, 0.0f);
+        norm_case(rms, 2, 4096, 0, false, true, true, 0.0f);
+        norm_case(rms, 2, 4000, 0, false, false, true, 1.0f);
+    }
+    group_end();
+}
+
+/* ---- rotary ---- */
+
+static cudaError_t run_rotary(const struct cuda_launch *launch, void *context) { return kernels->rotary_half(launch, context); }
+static cudaError_t run_rotary_bf16(const struct cuda_launch *launch, void *context)
+{
+    return kernels->rotary_half_bf16(launch, context);
+}
+
+static void rotary_case(enum dtype type, int rows, int heads, int head_size)
+{
+    const int     limit = 50, half = head_size / 2;
+    struct matrix x = matrix_random(type, rows + 1, heads * head_size, 8, 1);
+    struct matrix cosines = matrix_new(DTYPE_F32, limit, half, 0), sines = matrix_new(DTYPE_F32, limit, half, 0);
+    int32_t       at[64];
+    for (int p = 0; p < limit; p++)
+        for (int i = 0; i < half; i++) {
+            matrix_set(&cosines, p, i, cos(p / pow(10000.0, 2.0 * i / head_size)));
+            matrix_set(&sines, p, i, sin(p / pow(10000.0, 2.0 * i / head_size)));
+        }
+    matrix_upload(&cosines), matrix_upload(&sines);
+    for (int r = 0; r <= rows; r++)
+        at[r] = r < rows ? random_int(0, limit - 1) : -1000000;
+    struct matrix      before = x;
+    char               image[1 << 18];
+    struct rotary_args args = { .x = (float *)(void *)x.device, .x_stride = x.stride, .heads = heads, .head_size = head_size,
+                                .position_ids = device_ints(at, rows + 1), .cosines = (float *)(void *)cosines.device,
+                                .sines = (float *)(void *)sines.device };
+    struct cuda_launch launch = launch_rows(rows, rows + 1);
+    memcpy(image, x.host, x.stride * (size_t)(rows + 1));
+    before.host = image;
+    for (int i = 0; i < schedule_count(); i++) {
+        schedule_take(i);
+        memcpy(x.host, image, x.stride * (size_t)(rows + 1));
+        matrix_upload(&x);
+        if (!launch_run(&launch, type == DTYPE_F32 ? run_rotary : run_rotary_bf16, &args, "rotary"))
+            return;
+        matrix_download(&x);
+        struct closeness close = { 0 };
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < heads * head_size; c++) {
+                const int    j = c % head_size % half, base = c / head_size * head_size;
+                const double a = matrix_get(&before, r, base + j), b = matrix_get(&before, r, base + j + half);
+                const double co = matrix_get(&cosines, at[r], j), si = matrix_get(&sines, at[r], j);
+                const double e = c % head_size < half ? a * co - b * si : b * co + a * si;
+                closeness_add(&close, matrix_get(&x, r, c), e, EPSILON * 4 * (fabs(a) + fabs(b)) + (type == DTYPE_F32 ? 0 : fabs(e) / 256),
+                              r, c);
+            }
+        check_close(&close, "%d rows of %d heads of %d", rows, heads, head_size);
+        check(matrix_intact(&x) && memcmp(x.host + x.stride * (size_t)rows, image + x.stride * (size_t)rows, x.stride) == 0,
+              "%d rows of %d heads of %d: wrote beside the rows", rows, heads, head_size);
+    }
+}
+
+static void rotary_group(enum dtype type, const char *name)
+{
+    if (!group_begin(name, true))
+        return;
+    rotary_case(type, 1, 1, 2);
+    rotary_case(type, 5, 3, 64);
+    rotary_case(type, 4, 2, 80);
+    rotary_case(type, 33, 1, 32);
+    if (!options.quick)
+        rotary_case(type, 3, 14, 128);
+    group_end();
+}
+
+/* ---- pooling and length one ---- */
+
+enum pooled { MEAN, FIRST, LAST };
+
+static cudaError_t run_mean(const struct cuda_launch *launch, void *context) { return kernels->pool_mean(launch, context); }
+static cudaError_t run_first(const struct cuda_launch *launch, void *context) { return kernels->pool_first(launch, context); }
+static cudaError_t run_last(const struct cuda_launch *launch, void *context) { return kernels->pool_last(launch, context); }
+
+static void pool_case(enum pooled kind, const int *lengths, int count, int width)
+{
+    static test_launch *const runs[] = { run_mean, run_first, run_last };
+    struct packing            p      = packing_new(lengths, count, 3, 2);
+    struct matrix             x = matrix_random(DTYPE_F32, p.token_cap, width, 1, 1), y = matrix_new(DTYPE_F32, p.sequence_cap, width, 1);
+    matrix_fill_rows(&x, p.tokens, NAN);
+    matrix_upload(&x);
+    struct pool_args   args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .width = width, .starts = p.device_starts,
+                                  .y = (float *)(void *)y.device, .y_stride = y.stride };
+    struct cuda_launch launch = launch_of(&p, CUDA_ROWS_SEQUENCES);
+    for (int i = 0; i < schedule_count(); i++) {
+        schedule_take(i);
+        matrix_poison(&y);
+        if (!launch_run(&launch, runs[kind], &args, "pooling"))
+            return;
+        matrix_download(&y);
+        struct closeness close = { 0 };
+        for (int s = 0; s < count; s++)
+            for (int c = 0; c < width; c++) {
+                double e = 0, size = 0;
+                for (int r = p.starts[s]; r < p.starts[s + 1]; r++) {
+                    e += matrix_get(&x, r, c) / lengths[s];
+                    size += fabs(matrix_get(&x, r, c)) / lengths[s];
+                }
+                if (kind != MEAN)
+                    e = matrix_get(&x, kind == FIRST ? p.starts[s] : p.starts[s + 1] - 1, c);
+                closeness_add(&close, matrix_get(&y, s, c), e, kind == MEAN ? EPSILON * size * (2 + lengths[s]) : 0, s, c);
+            }
+        check_close(&close, "%d sequences of width %d", count, width);
+        check(matrix_intact(&y), "%d sequences of width %d: wrote beside the rows", count, width);
+    }
+}
+
+static void pool_group(enum pooled kind, const char *name)
+{
+    static const int lengths[] = { 1, 31, 2, 70, 1 };
+    if (!group_begin(name, true))
+        return;
+    pool_case(kind, lengths, 5, 127);
+    pool_case(kind, lengths, 4, 129);
+    pool_case(kind, lengths, 2, 768);
+    group_end();
+}
+
+static cudaError_t run_normalize(const struct cuda_launch *launch, void *context) { return kernels->normalize_l2(launch, context); }
+
+static void normalize_case(int rows, int width)
+{
+    struct matrix x = matrix_random(DTYPE_F32, rows + 1, width, 1, 3), y = matrix_new(DTYPE_F32, rows + 1, width, 3);
+    for (int c = 0; c < width && rows > 1; c++)
+        matrix_set(&x, 1, c, 0.0);  /* stays zero */
+    matrix_upload(&x);
+    struct normalize_args args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .width = width,
+                                     .y = (float *)(void *)y.device, .y_stride = y.stride };
+    struct cuda_launch    launch = launch_rows(rows, rows + 1);
+    for (int i = 0; i < schedule_count(); i++) {
+        schedule_take(i);
+        matrix_poison(&y);
+        if (!launch_run(&launch, run_normalize, &args, "normalize"))
+            return;
+        matrix_download(&y);
+        struct closeness close = { 0 };
+        for (int r = 0; r < rows; r++) {
+            double squares = 0;
+            for (int c = 0; c < width; c++)
+                squares += matrix_get(&x, r, c) * matrix_get(&x, r, c);
+            for (int c = 0; c < width; c++)
+                closeness_add(&close, matrix_get(&y, r, c), matrix_get(&x, r, c) / fmax(sqrt(squares), 1e-12), EPSILON * 16, r, c);
+        }
+        check_close(&close, "%d rows of %d", rows, width);
+        check(matrix_intact(&y), "%d rows of %d: wrote beside the rows", rows, width);
+    }
+}
+
+/* ---- conversions ---- */
+
+static cudaError_t run_convert(const struct cuda_launch *launch, void *context) { return kernels->convert_bf16(launch, context); }
+static cudaError_t run_fp8(const struct cuda_launch *launch, void *context) { return kernels->quantize_fp8(launch, context); }
+
+static void convert_case(int rows, int width)
+{
+    struct matrix       x = matrix_random(DTYPE_F32, rows + 1, width, 1, 3), y = matrix_new(DTYPE_BF16, rows + 1, width, 1);
+    struct convert_args args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .y = (uint16_t *)(void *)y.device,
+                                   .y_stride = y.stride, .width = width };
+    struct cuda_launch  launch = launch_rows(rows, rows + 1);
+    for (int i = 0; i < schedule_count(); i++) {
+        schedule_take(i);
+        matrix_poison(&y);
+        if (!launch_run(&launch, run_convert, &args, "conversion"))
+            return;
+        matrix_download(&y);
+        bool same = true;
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < width; c++)
+                same = same && matrix_get(&y, r, c) == (double)bf16_to_float(bf16_from_float((float)matrix_get(&x, r, c)));
+        check(same, "%d rows of %d: not the nearest bf16", rows, width);
+        check(matrix_intact(&y), "%d rows of %d: wrote beside the rows", rows, width);
+    }
+}
+
+static double e4m3_value(int code)
+{
+    const int exponent = code >> 3 & 15, fraction = code & 7;
+    const double size = exponent ? ldexp(8 + fraction, exponent - 10) : ldexp(fraction, -9);
+    return code & 128 ? -size : size;
+}
+
+/* Of the 127 sizes the nearest to |t|; of two as near, the one with an even last bit. */
+static int e4m3_nearest(double t)
+{
+    int best = 0;
+    for (int code = 1; code < 127; code++) {
+        const double d = fabs(e4m3_value(code) - fabs(t)), b = fabs(e4m3_value(best) - fabs(t));
+        if (d < b || (d == b && code % 2 == 0))
+            best = code;
+    }
+    return best | (signbit(t) ? 128 : 0);
+}
+
+static void fp8_case(int rows, int width)
+{
+    struct matrix x = matrix_random(DTYPE_F32, rows + 1, width, 1, 3), y = matrix_new(DTYPE_U8, rows + 1, width, 1);
+    struct matrix scales = matrix_new(DTYPE_F32, 1, rows + 1, 0);
+    for (int c = 0; c < width; c++) {
+        if (rows > 1)
+            matrix_set(&x, 1, c, 0.0);
+        if (rows > 2)  /* scale 1: every code, and every point half way between two */
+            matrix_set(&x, 2, c, c == 0 ? 448.0 : (c % 2 ? -1 : 1) * (e4m3_value(c % 126) + e4m3_value(c % 126 + c / 126 % 2)) / 2);
+    }
+    matrix_upload(&x);
+    struct fp8_args    args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .width = width, .y = (uint8_t *)(void *)y.device,
+                                  .y_stride = y.stride, .scales = (float *)(void *)scales.device };
+    struct cuda_launch launch = launch_rows(rows, rows + 1);
+    for (int i = 0; i < schedule_count(); i++) {
+        schedule_take(i);
+        matrix_poison(&y);
+        matrix_poison(&scales);
+        if (!launch_run(&launch, run_fp8, &args, "fp8"))
+            return;
+        matrix_download(&y);
+        matrix_download(&scales);
+        int wrong = 0;
+        for (int r = 0; r < rows; r++) {
+            float largest = 0;
+            for (int c = 0; c < width; c++)
+                largest = fmaxf(largest, fabsf((float)matrix_get(&x, r, c)));
+            const float scale = largest > 0 ? largest / 448.0f : 1.0f;
+            wrong += scale != (float)matrix_get(&scales, 0, r);
+            for (int c = 0; c < width; c++)
+                wrong += e4m3_nearest((float)matrix_get(&x, r, c) / scale) != (int)matrix_get(&y, r, c);
+        }
+        check(wrong == 0, "%d rows of %d: %d codes or scales are wrong", rows, width, wrong);
+        check(matrix_intact(&y), "%d rows of %d: wrote beside the rows", rows, width);
+    }
+}
+
+static void plain_group(const char *name, void run(int rows, int width))
+{
+    if (!group_begin(name, true))
+        return;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        run(row_counts[i % 5], widths[i]);
+        memory_free_all();
+    }
+    group_end();
+}
+
+void row_cases(void)
+{
+    embed_group(DTYPE_F32, "embed_rows_f32");
+    embed_group(DTYPE_BF16, "embed_rows_bf16");
+    norm_group(false, "norm_layer");
+    norm_group(true, "norm_rms");
+    rotary_group(DTYPE_F32, "rotary_half_f32");
+    rotary_group(DTYPE_BF16, "rotary_half_bf16");
+    pool_group(MEAN, "pool_mean");
+    pool_group(FIRST, "pool_first");
+    pool_group(LAST, "pool_last");
+    plain_group("normalize_l2", normalize_case);
+    plain_group("convert_bf16", convert_case);
+    plain_group("quantize_fp8", fp8_case);
+}
