@@ -25,7 +25,7 @@ struct accelerator_usage {
     uint64_t    captures, evictions;
     uint64_t    graphs, graph_bytes;  /* kept now; the bytes are an estimate */
     char        reason[256];    /* of the last fallback; "" */
-    char        lost[256];      /* why the device can no longer be used; "" */
+    char        lost[448];      /* why the device can no longer be used; "" */
 };
 
 struct accelerator {

@@ -61,6 +61,15 @@ status cuda_context_fail(struct cuda_context *context, cudaError_t code, struct 
     return error_set(error, STATUS_DEVICE, "cuda: %s failed: %s (%s)", what, cudaGetErrorString(code), cudaGetErrorName(code));
 }
 
+/* A call that fails may not have waited. On a lost device the second one fails as well, and nothing runs any more. */
+cudaError_t cuda_context_wait(cudaStream_t stream)
+{
+    cudaError_t code = cudaStreamSynchronize(stream);
+    if (code != cudaSuccess && cudaStreamSynchronize(stream) == cudaSuccess)
+        cudaGetLastError();
+    return code;
+}
+
 /* ---- Opening ---- */
 
 static bool means_absent(cudaError_t code)

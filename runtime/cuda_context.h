@@ -45,7 +45,7 @@ struct cuda_context {
     uint64_t                   bytes;        /* of device memory */
     pthread_mutex_t            lock;         /* of `lost` */
     atomic_bool                is_lost;
-    char                       lost[256];    /* the first reason */
+    char                       lost[448];    /* the first reason */
 };
 
 /* Finds the first device that is visible. STATUS_DEVICE with one sentence where there is none that can be used; `absent` then
@@ -56,6 +56,9 @@ void cuda_context_close(struct cuda_context *context);
 
 /* STATUS_DEVICE with the first reason once the device is lost. */
 MUST_CHECK status cuda_context_check(struct cuda_context *context, struct error *error);
+
+/* Waits until nothing is pending in a stream, so that its memory may be freed or unmapped whatever is returned. */
+MUST_CHECK cudaError_t cuda_context_wait(cudaStream_t stream);
 
 /* The status and sentence of an error of the runtime or the driver, whose codes are the same, in what is described by the
  * format; finds out whether the device is lost. No memory on the device is STATUS_BUDGET: smaller work may fit. */

@@ -50,8 +50,7 @@ void cuda_lane_close(struct lane *lane)
     if (!lane)
         return;
     cuda_graphs_forget(&lane->device->graphs, NULL, lane);
-    cudaStreamSynchronize(lane->stream);
-    cudaStreamDestroy(lane->stream);
+    cudaStreamDestroy(lane->stream);  /* every run has waited: nothing is pending */
     release_staging(lane);
     pool_free(lane->device->context.host_pool, lane);
 }
@@ -101,15 +100,10 @@ static struct cuda_run run_of(const struct lane *lane, const struct run *run)
     return (struct cuda_run){ &lane->device->context, run->plan, run->arena, lane->staging, lane->stream };
 }
 
-/* Whatever comes of it, nothing is pending afterwards: memory may be unmapped. */
 static status await_stream(struct lane *lane, struct error *error)
 {
-    cudaError_t code = cudaStreamSynchronize(lane->stream);
-    if (code == cudaSuccess)
-        return STATUS_OK;
-    status result = cuda_context_fail(&lane->device->context, code, error, "a run");
-    cudaStreamSynchronize(lane->stream);  /* where the first call did not wait */
-    return result;
+    cudaError_t code = cuda_context_wait(lane->stream);
+    return code == cudaSuccess ? STATUS_OK : cuda_context_fail(&lane->device->context, code, error, "a run");
 }
 
 static status compute_eagerly(struct lane *lane, const struct run *run, struct error *error)

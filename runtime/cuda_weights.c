@@ -46,7 +46,7 @@ char *cuda_weights_base(const struct device_weights *weights) { return weights->
 /* Waits for what is on its way. */
 static cudaError_t end_upload(struct device_weights *w)
 {
-    cudaError_t code = w->stream ? cudaStreamSynchronize(w->stream) : cudaSuccess;
+    cudaError_t code = w->stream ? cuda_context_wait(w->stream) : cudaSuccess;
     for (int i = 0; i < BUFFERS; i++) {
         if (w->copied[i])
             cudaEventDestroy(w->copied[i]);

@@ -146,6 +146,8 @@ cudaError_t call_begin(const char *name, enum call_kind kind)
     runtime_state.usage.waits += kind == CALL_WAITS;
     if (runtime_state.settings.absent)
         return (cudaError_t)runtime_state.settings.absent;
+    if (runtime_state.settings.driver < CUDART_VERSION / 1000 * 1000)
+        return cudaErrorInsufficientDriver;
     cudaError_t result = injected(name, kind);
     if (result == cudaSuccess && runtime_state.settings.order == EMU_RUNTIME_ANY)
         stream_do_some();

@@ -209,6 +209,8 @@ static bool overlap(const char *a, size_t a_bytes, const char *b, size_t b_bytes
 
 bool stream_uses(const void *pointer, size_t bytes)
 {
+    if (runtime_state.sticky != cudaSuccess)
+        return false;  /* nothing of it will be done */
     for (struct CUstream_st *stream = streams; stream; stream = stream->next)
         for (const struct work *work = stream->pending.first; work; work = work->next)
             if ((work->kind == WORK_COPY && overlap(work->from, work->bytes, pointer, bytes)) ||

@@ -1,0 +1,45 @@
+/* gpu.h: an engine on the emulated device for tests of the host side, and a small model with its vectors of the CPU. */
+#ifndef RECTO_TESTS_EMU_RUNTIME_GPU_H
+#define RECTO_TESTS_EMU_RUNTIME_GPU_H
+
+#include "host/recto.h"
+#include "tests/emu/runtime/runtime.h"
+
+#include <stdbool.h>
+
+enum { GPU_TEXTS = 24, GPU_WIDTH = 32 };
+
+struct gpu_options {
+    bool            on_cpu, automatic;  /* default: device cuda */
+    recto_precision precision;     /* default: bf16 */
+    uint64_t        device_bytes;
+    uint32_t        threads;       /* default: 1 */
+    bool            dense;         /* the model with a dense layer behind the pooling */
+    const char     *instructions;
+};
+
+struct gpu {
+    recto_engine *engine;
+    recto_model  *model;
+    recto_error   error;
+    int           warnings, notes;
+    char          last[768];       /* of the log */
+};
+
+/* A folder with two small models, a cache, texts of 1 to 62 tokens, and the CPU's vectors for them. For cmocka. */
+int gpu_setup(void **state);
+int gpu_teardown(void **state);
+
+/* What failed stays null, the sentence is in `error`. */
+recto_status gpu_open(struct gpu *gpu, const struct gpu_options *options);
+recto_status gpu_open_model(struct gpu *gpu, const struct gpu_options *options, recto_model **model);
+void         gpu_close(struct gpu *gpu);
+
+/* Texts [first, first + count) at once into vectors that are compared with the CPU's, bit for bit, where the status is OK. */
+recto_status gpu_embed(struct gpu *gpu, recto_model *model, bool dense, int first, int count);
+recto_engine_info gpu_usage(const struct gpu *gpu);
+
+/* Nothing may be left: open objects of the runtime, misuse. Resets the runtime. */
+void gpu_check_nothing_left(void);
+
+#endif

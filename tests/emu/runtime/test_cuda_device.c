@@ -1,0 +1,400 @@
+/* The CUDA device's host side on the emulated runtime, with plain kernels: the CPU's bits, graphs, memory, sleep, refusals. */
+#include "host/model.h"
+#include "tests/emu/runtime/gpu.h"
+#include "tests/emu/runtime/plain/kernels_plain.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Of two layers: embedding and norm, a schedule, 7 a layer, pooling, length one. */
+enum { LAUNCHES = 2 + 1 + 2 * 7 + 2 };
+
+static int begin(void **state)
+{
+    (void)state;
+    struct emu_runtime_settings *settings = emu_runtime_settings();
+    settings->absent                      = 0;
+    settings->driver                      = 13000;
+    settings->architecture                = 90;
+    settings->memory                      = (size_t)1 << 30;
+    settings->granularity                 = 64 << 10;
+    settings->order                       = EMU_RUNTIME_LATE;
+    plain_settings                        = (struct plain_settings){ 0 };
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    gpu_check_nothing_left();
+    return 0;
+}
+
+static void open_well(struct gpu *gpu, const struct gpu_options *options)
+{
+    recto_status result = gpu_open(gpu, options);
+    if (result != RECTO_OK)
+        fail_msg("%s", gpu->error.message);
+}
+
+/* ---- Bits ---- */
+
+static void embed_every_way(struct gpu *gpu, bool dense)
+{
+    for (int round = 0; round < 3; round++) {  /* eager, captured, replayed */
+        assert_int_equal(gpu_embed(gpu, gpu->model, dense, 0, GPU_TEXTS), RECTO_OK);
+        for (int i = 0; i < GPU_TEXTS; i += 5)
+            assert_int_equal(gpu_embed(gpu, gpu->model, dense, i, 1), RECTO_OK);
+        assert_int_equal(gpu_embed(gpu, gpu->model, dense, 7, 9), RECTO_OK);
+    }
+}
+
+static void bits_of_the_cpu(void **state)
+{
+    (void)state;
+    for (int dense = 0; dense < 2; dense++)
+        for (int variant = 0; variant < 6; variant++) {
+            struct gpu gpu;
+            emu_runtime_settings()->order = variant == 0 ? EMU_RUNTIME_LATE : variant == 1 ? EMU_RUNTIME_AT_ONCE : EMU_RUNTIME_ANY;
+            emu_runtime_settings()->seed  = (uint64_t)variant;
+            open_well(&gpu, &(struct gpu_options){ .dense = dense });
+            embed_every_way(&gpu, dense);
+            recto_engine_info info = gpu_usage(&gpu);
+            assert_string_equal(info.device, "cuda");
+            assert_string_equal(info.device_name, "emulated device");
+            assert_true(info.replays > info.eager);
+            assert_int_equal(info.fallbacks, 0);
+            gpu_close(&gpu);
+            gpu_check_nothing_left();
+        }
+}
+
+struct caller {
+    struct gpu *gpu;
+    int         number;
+    bool        failed;
+};
+
+static void *call_often(void *argument)
+{
+    struct caller *caller = argument;
+    for (int i = 0; i < 40 && !caller->failed; i++)
+        caller->failed = gpu_embed(caller->gpu, caller->gpu->model, false, (i * 5 + caller->number) % GPU_TEXTS, 1) != RECTO_OK;
+    return NULL;
+}
+
+static void two_lanes(void **state)
+{
+    (void)state;
+    enum { CALLERS = 4 };
+    pthread_t     threads[CALLERS];
+    struct caller callers[CALLERS];
+    struct gpu    gpu;
+    emu_runtime_settings()->order = EMU_RUNTIME_ANY;
+    open_well(&gpu, &(struct gpu_options){ .threads = 4 });
+    assert_int_equal(gpu_usage(&gpu).threads, 2);
+    for (int i = 0; i < CALLERS; i++) {
+        callers[i] = (struct caller){ &gpu, i, false };
+        assert_int_equal(pthread_create(&threads[i], NULL, call_often, &callers[i]), 0);
+    }
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_false(callers[i].failed);
+    }
+    assert_int_equal(gpu_usage(&gpu).fallbacks, 0);
+    gpu_close(&gpu);
+}
+
+/* ---- Graphs ---- */
+
+static void second_run_is_captured(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    uint64_t before = emu_runtime_usage().launches;
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
+    assert_int_equal(emu_runtime_usage().launches - before, LAUNCHES);
+    assert_int_equal(gpu_usage(&gpu).eager, 1);
+    assert_int_equal(gpu_usage(&gpu).captures, 0);
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
+    assert_int_equal(emu_runtime_usage().launches - before, 2 * LAUNCHES);
+    assert_int_equal(gpu_usage(&gpu).captures, 1);
+    struct emu_runtime_usage warm = emu_runtime_usage();
+    uint64_t                 calls = emu_runtime_calls();
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
+    struct emu_runtime_usage usage = emu_runtime_usage();
+    assert_int_equal(emu_runtime_calls() - calls, 5 * 2);  /* launch and wait */
+    assert_int_equal(usage.launches, warm.launches);
+    assert_int_equal(usage.kernels - warm.kernels, 5 * LAUNCHES);
+    assert_int_equal(usage.device_bytes, warm.device_bytes);
+    assert_int_equal(usage.host_bytes, warm.host_bytes);
+    recto_engine_info info = gpu_usage(&gpu);
+    assert_int_equal(info.replays, 6);
+    assert_int_equal(info.graphs, 1);
+    assert_int_equal(info.fallbacks, 0);
+    gpu_close(&gpu);
+}
+
+/* Texts of 24, 22, 20 and 18 tokens, and pairs with fewer, all under a cap of 24. */
+static void one_graph_serves_all_mixes(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    uint64_t captures = 0;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < GPU_TEXTS; i++)
+            assert_int_equal(gpu_embed(&gpu, gpu.model, false, i, 1), RECTO_OK);
+        for (int i = 0; i + 2 <= GPU_TEXTS; i++)
+            assert_int_equal(gpu_embed(&gpu, gpu.model, false, i, 2), RECTO_OK);
+        if (round == 1)
+            captures = gpu_usage(&gpu).captures;
+    }
+    recto_engine_info info = gpu_usage(&gpu);
+    assert_int_equal(info.captures, captures);
+    assert_int_equal(info.captures, info.plans_built);
+    assert_int_equal(info.eager, info.plans_built);
+    gpu_close(&gpu);
+}
+
+static void failed_capture_is_counted(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
+    emu_runtime_fail(3, 0);  /* a launch while it is captured */
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
+    recto_engine_info info = gpu_usage(&gpu);
+    assert_int_equal(info.fallbacks, 1);
+    assert_int_equal(info.captures, 0);
+    assert_non_null(strstr(info.fallback_reason, "captured"));
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
+    assert_int_equal(gpu_usage(&gpu).captures, 1);
+    gpu_close(&gpu);
+}
+
+/* ---- Memory ---- */
+
+static void ceilings_hold(void **state)
+{
+    (void)state;
+    struct gpu free;
+    open_well(&free, &(struct gpu_options){ 0 });
+    assert_int_equal(gpu_embed(&free, free.model, false, 0, GPU_TEXTS), RECTO_OK);
+    uint64_t most = gpu_usage(&free).device_peak_bytes + (128 << 10);
+    gpu_close(&free);
+    int refused = 0, split = 0;
+    for (uint64_t bytes = 64 << 10; bytes <= most; bytes += 64 << 10) {
+        struct gpu   gpu;
+        recto_status result = gpu_open(&gpu, &(struct gpu_options){ .device_bytes = bytes });
+        for (int round = 0; round < 3 && result == RECTO_OK; round++)
+            result = gpu_embed(&gpu, gpu.model, false, 0, GPU_TEXTS);
+        if (result != RECTO_OK) {
+            assert_int_equal(result, RECTO_E_BUDGET);
+            assert_non_null(strstr(gpu.error.message, "the budget is"));
+            refused++;
+        }
+        if (gpu.engine) {
+            assert_true(gpu_usage(&gpu).device_peak_bytes <= bytes);
+            split += gpu_usage(&gpu).splits > 0 && result == RECTO_OK;
+        }
+        gpu_close(&gpu);
+        gpu_check_nothing_left();
+    }
+    assert_true(refused > 0);
+    assert_true(split > 0);
+}
+
+static void device_without_memory(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    emu_runtime_settings()->memory = emu_runtime_usage().device_bytes;
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, GPU_TEXTS), RECTO_E_BUDGET);
+    assert_non_null(strstr(gpu.error.message, "gave no memory"));
+    emu_runtime_settings()->memory = (size_t)1 << 30;
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, GPU_TEXTS), RECTO_OK);
+    gpu_close(&gpu);
+}
+
+static void put_to_sleep(struct gpu *gpu)
+{
+    pthread_mutex_lock(&gpu->engine->lock);
+    model_sleep(gpu->model);
+    pthread_mutex_unlock(&gpu->engine->lock);
+}
+
+static void sleeps_and_wakes(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 8), RECTO_OK);
+    recto_engine_info awake = gpu_usage(&gpu);
+    for (int i = 0; i < 3; i++) {
+        put_to_sleep(&gpu);
+        assert_true(gpu_usage(&gpu).device_bytes_in_use < awake.device_bytes_in_use);
+        assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 8), RECTO_OK);
+        assert_int_equal(gpu_usage(&gpu).device_bytes_in_use, awake.device_bytes_in_use);
+    }
+    recto_engine_info info = gpu_usage(&gpu);
+    assert_int_equal(info.captures, awake.captures);
+    assert_int_equal(info.replays, awake.replays + 3);
+    assert_int_equal(info.eager, awake.eager);
+    gpu_close(&gpu);
+}
+
+/* A ceiling that holds one model beside an arena, and two models that are used by turns. */
+static void idle_models_make_room(void **state)
+{
+    (void)state;
+    struct gpu   gpu;
+    recto_model *second;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 1), RECTO_OK);
+    uint64_t one = gpu_usage(&gpu).device_bytes_in_use;
+    gpu_close(&gpu);
+    open_well(&gpu, &(struct gpu_options){ .device_bytes = one + (uint64_t)(100 << 10) });
+    assert_int_equal(gpu_open_model(&gpu, &(struct gpu_options){ .dense = true }, &second), RECTO_OK);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 1), RECTO_OK);
+        assert_int_equal(gpu_embed(&gpu, second, true, 0, 1), RECTO_OK);
+    }
+    assert_true(gpu.model->residence->sleeps + second->residence->sleeps >= 4);
+    recto_model_close(second);
+    gpu_close(&gpu);
+}
+
+/* ---- Refusals ---- */
+
+/* `--device cuda` refuses with the sentence, auto takes the CPU and says it, aloud where a GPU is here and cannot be used. */
+static void expect_refusal(const char *sentence, bool warns)
+{
+    struct gpu gpu;
+    assert_int_equal(gpu_open(&gpu, &(struct gpu_options){ 0 }), RECTO_E_DEVICE);
+    if (!strstr(gpu.error.message, sentence) || strncmp(gpu.error.message, "device cuda: ", 13) != 0)
+        fail_msg("'%s', expected '%s' in it", gpu.error.message, sentence);
+    gpu_close(&gpu);
+    open_well(&gpu, &(struct gpu_options){ .automatic = true });
+    assert_string_equal(gpu_usage(&gpu).device, "cpu");
+    assert_int_equal(gpu.warnings, warns);
+    assert_int_equal(gpu.notes, !warns);
+    assert_non_null(strstr(gpu.last, sentence));
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 3), RECTO_OK);
+    gpu_close(&gpu);
+    gpu_check_nothing_left();
+    begin(NULL);
+}
+
+static void says_why_there_is_no_device(void **state)
+{
+    (void)state;
+    struct emu_runtime_settings *settings = emu_runtime_settings();
+    settings->absent                      = 35;
+    expect_refusal("no NVIDIA driver is installed here", false);
+    settings->absent = 34;
+    expect_refusal("no NVIDIA driver is installed here", false);
+    settings->absent = 100;
+    expect_refusal("no NVIDIA driver is installed here", false);
+    settings->driver = 12040;
+    expect_refusal("the NVIDIA driver is too old: it serves CUDA 12.4, this build needs 13.0", true);
+    settings->architecture = 75;
+    expect_refusal("'emulated device' is of architecture 7.5, there are kernels from 8.0 on", true);
+    emu_runtime_fail(2, 2);
+    struct gpu gpu;
+    assert_int_equal(gpu_open(&gpu, &(struct gpu_options){ 0 }), RECTO_E_DEVICE);
+    assert_non_null(strstr(gpu.error.message, "no memory left to begin with"));
+    gpu_close(&gpu);
+}
+
+static void automatic_choices(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ .automatic = true });
+    assert_string_equal(gpu_usage(&gpu).device, "cuda");
+    gpu_close(&gpu);
+    open_well(&gpu, &(struct gpu_options){ .automatic = true, .instructions = "ref" });  /* the CPU's kernels were named */
+    assert_string_equal(gpu_usage(&gpu).device, "cpu");
+    gpu_close(&gpu);
+}
+
+static void other_precisions_are_refused(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    assert_int_equal(gpu_open(&gpu, &(struct gpu_options){ .precision = RECTO_PRECISION_INT8 }), RECTO_E_USAGE);
+    assert_non_null(strstr(gpu.error.message, "precision int8 is not offered by device cuda"));
+    gpu_close(&gpu);
+    assert_int_equal(gpu_open(&gpu, &(struct gpu_options){ .precision = RECTO_PRECISION_FP32 }), RECTO_E_USAGE);
+    gpu_close(&gpu);
+}
+
+static void kernels_that_are_missing(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    plain_settings.refuse = "pool_mean";
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 2), RECTO_E_DEVICE);
+        assert_non_null(strstr(gpu.error.message, "no kernel covers 'pool' on 'emulated device'"));
+    }
+    plain_settings.refuse = NULL;
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 2), RECTO_OK);
+    gpu_close(&gpu);
+}
+
+/* A fault sticks: every further call says so, with the first reason, and closing gives everything back. */
+static void lost_device(void **state)
+{
+    (void)state;
+    for (int runs = 0; runs < 3; runs++) {
+        struct gpu gpu;
+        begin(NULL);
+        open_well(&gpu, &(struct gpu_options){ 0 });
+        for (int i = 0; i < runs; i++)
+            assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 2), RECTO_OK);
+        plain_settings.fault = "linear_bf16";
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(gpu_embed(&gpu, gpu.model, false, i, 2), RECTO_E_DEVICE);
+            assert_non_null(strstr(gpu.error.message, "was lost in a run: a kernel failed (cudaErrorLaunchFailure); only a new process"));
+            plain_settings.fault = NULL;
+        }
+        gpu_close(&gpu);
+        assert_int_equal(gpu_open(&gpu, &(struct gpu_options){ 0 }), RECTO_E_DEVICE);
+        gpu_close(&gpu);
+        gpu_check_nothing_left();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(bits_of_the_cpu, begin, end),
+        cmocka_unit_test_setup_teardown(two_lanes, begin, end),
+        cmocka_unit_test_setup_teardown(second_run_is_captured, begin, end),
+        cmocka_unit_test_setup_teardown(one_graph_serves_all_mixes, begin, end),
+        cmocka_unit_test_setup_teardown(failed_capture_is_counted, begin, end),
+        cmocka_unit_test_setup_teardown(ceilings_hold, begin, end),
+        cmocka_unit_test_setup_teardown(device_without_memory, begin, end),
+        cmocka_unit_test_setup_teardown(sleeps_and_wakes, begin, end),
+        cmocka_unit_test_setup_teardown(idle_models_make_room, begin, end),
+        cmocka_unit_test_setup_teardown(says_why_there_is_no_device, begin, end),
+        cmocka_unit_test_setup_teardown(automatic_choices, begin, end),
+        cmocka_unit_test_setup_teardown(other_precisions_are_refused, begin, end),
+        cmocka_unit_test_setup_teardown(kernels_that_are_missing, begin, end),
+        cmocka_unit_test_setup_teardown(lost_device, begin, end),
+    };
+    return cmocka_run_group_tests(tests, gpu_setup, gpu_teardown);
+}
