@@ -23,6 +23,7 @@ enum {
 
 struct emu_cell {
     uint32_t    written, read[READERS];  /* epochs; written 0: never */
+    uint8_t     write_bytes, read_bytes[READERS];  /* which of the two bytes: neighbours may belong to different threads */
     uint8_t     readers, by_async;
     int         line;
     const char *file;
@@ -133,6 +134,8 @@ void emu_check_static(struct emu_block *block, uint32_t offset, uint32_t bytes)
     memset(block->cells + offset / CELL_BYTES, 0, (bytes + CELL_BYTES - 1) / CELL_BYTES * sizeof *block->cells);
 }
 
+static uint32_t now(const struct emu_fiber *f) { return epoch(f->index, f->clock[f->index]); }
+
 /* ---- reports ---- */
 
 bool emu_check_once(struct emu_worker *w, uintptr_t place, int kind)
@@ -174,6 +177,13 @@ struct access {
 
 static uintptr_t place_of(const struct access *a) { return a->pc ? a->pc : (uintptr_t)a->site.line; }
 
+/* Bits of the bytes of cell i that [offset, offset + bytes) covers. */
+static uint8_t bytes_of(uint32_t i, uint32_t offset, uint32_t bytes)
+{
+    uint32_t first = i * CELL_BYTES;
+    return (uint8_t)((first >= offset) | (first + 1 < offset + bytes) << 1);
+}
+
 static bool read_after_write(const struct access *a, const struct emu_cell *c, uint32_t at)
 {
     char one[64], two[64], pc[40];
@@ -192,11 +202,11 @@ static bool read_after_write(const struct access *a, const struct emu_cell *c, u
     return true;
 }
 
-static bool write_after_read(const struct access *a, const struct emu_cell *c, uint32_t at)
+static bool write_after_read(const struct access *a, const struct emu_cell *c, uint32_t at, uint8_t bytes)
 {
     char one[64], two[64], pc[40];
     for (int i = 0; i < c->readers; i++)
-        if (number_of(c->read[i]) != number_of(a->epoch) && !saw(a->clock, c->read[i])) {
+        if (number_of(c->read[i]) != number_of(a->epoch) && c->read_bytes[i] & bytes && !saw(a->clock, c->read[i])) {
             if (emu_check_once(emu_worker, place_of(a), 3))
                 emu_finding(a->site, "race: write of shared 0x%x by %s is not ordered after a read by %s%s", at,
                             name_of(number_of(a->epoch), one), name_of(number_of(c->read[i]), two), emu_check_place(a->pc, pc));
@@ -205,14 +215,15 @@ static bool write_after_read(const struct access *a, const struct emu_cell *c, u
     return true;
 }
 
-static void cell_read(struct emu_cell *c, const struct access *a)
+static void cell_read(struct emu_cell *c, const struct access *a, uint8_t bytes)
 {
     int k = 0;  /* in place of an own read, or of one that came before */
     while (k < c->readers && number_of(c->read[k]) != number_of(a->epoch) && !saw(a->clock, c->read[k]))
         k++;
     if (k == READERS)
         k = (int)(emu_random(emu_worker) % READERS);
-    c->read[k] = a->epoch;
+    c->read_bytes[k] = (uint8_t)(bytes | (k < c->readers && number_of(c->read[k]) == number_of(a->epoch) ? c->read_bytes[k] : 0));
+    c->read[k]       = a->epoch;
     if (k == c->readers)
         c->readers++;
 }
@@ -221,30 +232,31 @@ static void cells_access(const struct access *a, uint32_t offset, uint32_t bytes
 {
     char one[64], pc[40];
     for (uint32_t i = offset / CELL_BYTES; i < (offset + bytes + CELL_BYTES - 1) / CELL_BYTES; i++) {
-        struct emu_cell *c = &a->block->cells[i];
+        struct emu_cell *c     = &a->block->cells[i];
+        uint8_t          which = bytes_of(i, offset, bytes);
         if (!c->written && !a->write) {
             if (emu_check_once(emu_worker, place_of(a), 4))
                 emu_finding(a->site, "read of uninitialised shared memory 0x%x by %s%s", i * CELL_BYTES,
                             name_of(number_of(a->epoch), one), emu_check_place(a->pc, pc));
             return;
         }
-        if (c->written && !read_after_write(a, c, i * CELL_BYTES))
+        if (c->written && c->write_bytes & which && !read_after_write(a, c, i * CELL_BYTES))
             return;
         if (!a->write) {
-            cell_read(c, a);
+            cell_read(c, a, which);
             continue;
         }
-        if (!write_after_read(a, c, i * CELL_BYTES))
+        if (!write_after_read(a, c, i * CELL_BYTES, which))
             return;
-        c->written  = a->epoch;
-        c->readers  = 0;
-        c->by_async = a->agent == EMU_TMA_WRITE;
-        c->file     = a->site.file;
-        c->line     = a->site.line;
+        c->write_bytes = (uint8_t)(which | (number_of(c->written) == number_of(a->epoch) ? c->write_bytes : 0));
+        c->written     = a->epoch;
+        c->readers     = 0;
+        c->by_async    = a->agent == EMU_TMA_WRITE;
+        c->file        = a->site.file;
+        c->line        = a->site.line;
     }
 }
 
-static uint32_t now(const struct emu_fiber *f) { return epoch(f->index, f->clock[f->index]); }
 
 void emu_check_shared(struct emu_fiber *f, struct emu_block *block, uint32_t offset, uint32_t bytes, bool write,
                       enum emu_agent agent, struct emu_site site)
@@ -267,14 +279,23 @@ void emu_check_copy_start(struct emu_fiber *f, uint32_t to, int bytes, struct em
     cells_access(&a, to, (uint32_t)bytes);
 }
 
+static void copy_known(struct emu_fiber *f, const struct emu_copy *copy, uint32_t e)
+{
+    for (uint32_t i = copy->to / CELL_BYTES; i < (copy->to + (uint32_t)copy->bytes) / CELL_BYTES; i++)
+        if (f->block->cells[i].written == epoch(f->index, CLOCK_NEVER))
+            f->block->cells[i].written = e;
+}
+
+/* A thread has waited for its copy: from now on it is a write of its own. */
+void emu_check_copy_waited(struct emu_fiber *f, const struct emu_copy *copy) { copy_known(f, copy, now(f)); }
+
 /* The copies of a thread have arrived at a barrier: who waits there has seen them. */
 void emu_check_copies_arrive(struct emu_fiber *f, const struct emu_transfer *t, const struct emu_copy *copy)
 {
-    for (uint32_t i = copy->to / CELL_BYTES; i < (copy->to + (uint32_t)copy->bytes) / CELL_BYTES; i++) {
-        struct emu_cell *c = &f->block->cells[i];
-        if (c->written == epoch(f->index, CLOCK_NEVER))
-            c->written = t->epoch[f->block->rank];
-    }
+    uint32_t e = t->epoch[f->block->rank];
+    copy_known(f, copy, e);
+    if (!saw(f->clock, e))
+        f->clock[number_of(e)] = clock_of(e);
 }
 
 /* ---- what orders threads ---- */

@@ -9,7 +9,7 @@
 
 enum { CELL_BYTES = 2, MARKS_MOST = 65536 };
 
-/* Epochs of the last write and of one read: launch 16 bits, block 20, thread 10, clock 18; 0: none, or another launch's. */
+/* Epochs of the last write and of one read: which of the two bytes 2 bits, launch 14, block 20, thread 10, clock 18; 0: none. */
 struct cell { uint64_t written, read; };
 struct emu_shadow_cells {
     size_t       count;
@@ -105,14 +105,14 @@ static bool block_released(uint64_t number)
 
 static uint64_t epoch_of(const struct emu_worker *w, const struct emu_fiber *f, bool atomic)
 {
-    return (w->running->number & 0xffff) << 48 | (f->block->number & 0xfffff) << 28 | (uint64_t)f->thread.linear << 18 |
+    return (w->running->number & 0x3fff) << 48 | (f->block->number & 0xfffff) << 28 | (uint64_t)f->thread.linear << 18 |
            (atomic ? CLOCK_ATOMIC : f->clock[f->index] & 0x3ffff);
 }
 
 static bool conflicts(const struct emu_worker *w, const struct emu_fiber *f, uint64_t e)
 {
     uint64_t block = e >> 28 & 0xfffff;
-    if (!e || e >> 48 != (w->running->number & 0xffff) || (e & 0x3ffff) == CLOCK_ATOMIC)
+    if (!e || (e >> 48 & 0x3fff) != (w->running->number & 0x3fff) || (e & 0x3ffff) == CLOCK_ATOMIC)
         return false;
     for (int rank = 0; rank < w->block_count; rank++)
         if (block == (w->blocks[rank].number & 0xfffff)) {
@@ -122,7 +122,7 @@ static bool conflicts(const struct emu_worker *w, const struct emu_fiber *f, uin
     return !block_released(block);
 }
 
-struct touch { struct emu_worker *w; struct emu_fiber *f; bool write, atomic, must_be_written; struct emu_site site; uintptr_t pc; };
+struct touch { struct emu_worker *w; struct emu_fiber *f; bool write, atomic, must_be_written; struct emu_site site; uintptr_t pc; uint64_t bytes; };
 
 /* False once something was wrong: the rest of the access would only repeat it. */
 static bool cell_touch(const struct touch *t, struct emu_shadow_cells *s, size_t cell, size_t piece_bytes)
@@ -137,7 +137,11 @@ static bool cell_touch(const struct touch *t, struct emu_shadow_cells *s, size_t
                         emu_check_place(t->pc, pc));
         return false;
     }
-    uint64_t other = !t->atomic && conflicts(t->w, t->f, written) ? written : t->write && !t->atomic && conflicts(t->w, t->f, read) ? read : 0;
+    uint64_t other = 0;
+    if (!t->atomic && written >> 62 & t->bytes && conflicts(t->w, t->f, written))
+        other = written;
+    else if (!t->atomic && t->write && read >> 62 & t->bytes && conflicts(t->w, t->f, read))
+        other = read;
     if (other) {
         if (emu_check_once(t->w, place, 9))
             emu_finding(t->site, "race on device memory: %s of byte %zu of %zu, %s by block %u, thread %u%s", t->write ? "write" : "read",
@@ -146,10 +150,10 @@ static bool cell_touch(const struct touch *t, struct emu_shadow_cells *s, size_t
         return false;
     }
     if (t->write) {
-        __atomic_store_n(&c->written, epoch_of(t->w, t->f, t->atomic), __ATOMIC_RELAXED);
+        __atomic_store_n(&c->written, epoch_of(t->w, t->f, t->atomic) | t->bytes << 62, __ATOMIC_RELAXED);
         initialise(s, cell);
     } else {
-        __atomic_store_n(&c->read, epoch_of(t->w, t->f, t->atomic), __ATOMIC_RELAXED);
+        __atomic_store_n(&c->read, epoch_of(t->w, t->f, t->atomic) | t->bytes << 62, __ATOMIC_RELAXED);
     }
     return true;
 }
@@ -159,7 +163,7 @@ extern char __executable_start, _end;
 void emu_check_global(struct emu_fiber *f, const void *memory, size_t bytes, bool write, bool atomic, bool initialised,
                       struct emu_site site, uintptr_t pc)
 {
-    struct touch             t      = { emu_worker, f, write, atomic, initialised, site, pc };
+    struct touch             t      = { emu_worker, f, write, atomic, initialised, site, pc, 0 };
     uintptr_t                at     = (uintptr_t)memory, place = pc ? pc : (uintptr_t)site.line;
     size_t                   offset = 0, piece = 0;
     char                     text[40];
@@ -179,9 +183,11 @@ void emu_check_global(struct emu_fiber *f, const void *memory, size_t bytes, boo
                         piece, emu_check_place(pc, text));
         return;
     }
-    for (size_t cell = offset / CELL_BYTES; s && cell < (offset + here + CELL_BYTES - 1) / CELL_BYTES; cell++)
+    for (size_t cell = offset / CELL_BYTES; s && cell < (offset + here + CELL_BYTES - 1) / CELL_BYTES; cell++) {
+        t.bytes = (uint64_t)((cell * CELL_BYTES >= offset) | (cell * CELL_BYTES + 1 < offset + here) << 1);
         if (!cell_touch(&t, s, cell, piece))
             return;
+    }
     if (here < bytes)
         emu_check_global(f, (const char *)memory + here, bytes - here, write, atomic, initialised, site, pc);
 }

@@ -209,17 +209,28 @@ void emu_cp_async_commit(struct emu_site site)
     emu_leave(self);
 }
 
+/* Copies that have landed arrive where they were told to. */
+static void arrivals_run(struct emu_fiber *fiber, uint64_t serial)
+{
+    struct emu_worker *w = emu_worker;
+    for (int i = 0; i < w->transfers.count; i++)
+        if (w->transfers.items[i].kind == EMU_COPIES_ARRIVE && w->transfers.items[i].fiber == fiber &&
+            w->transfers.items[i].serial <= serial)
+            emu_transfer_run(w, i--);
+}
+
 void emu_cp_async_wait(int groups_left, struct emu_site site)
 {
     struct emu_fiber *self = emu_enter();
     int               done = self->copy_groups.count - (groups_left < 0 ? 0 : groups_left);
     int               upto = groups_left < 0 ? self->copies.count : done > 0 ? self->copy_groups.items[done - 1] : 0;
     (void)site;
+    if (upto && emu_worker->transfers.count)
+        arrivals_run(self, self->copies.items[upto - 1].serial);
     for (int i = 0; i < upto; i++) {
-        struct emu_copy *c = &self->copies.items[i];
-        copy_do(self, c);
+        copy_do(self, &self->copies.items[i]);
         if (emu_worker->shadow)
-            emu_check_shared(self, self->block, c->to, (uint32_t)c->bytes, true, EMU_CP_ASYNC, c->site);
+            emu_check_copy_waited(self, &self->copies.items[i]);
     }
     if (upto)
         EMU_DROP_FIRST(&self->copies, upto);

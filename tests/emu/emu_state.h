@@ -97,7 +97,7 @@ struct emu_warp {
     emu_together       *run[32];
     void               *arg[32];
     uint32_t            mask[32];
-    int                 registers;  /* a thread */
+    int                 registers, registers_wanted;  /* a thread; wanted 0: nothing is asked for */
 };
 
 struct emu_named_barrier {
@@ -268,6 +268,7 @@ void emu_check_static(struct emu_block *block, uint32_t offset, uint32_t bytes);
 void emu_check_shared(struct emu_fiber *fiber, struct emu_block *block, uint32_t offset, uint32_t bytes, bool write,
                       enum emu_agent agent, struct emu_site site);
 void emu_check_copy_start(struct emu_fiber *fiber, uint32_t to, int bytes, struct emu_site site);
+void emu_check_copy_waited(struct emu_fiber *fiber, const struct emu_copy *copy);
 void emu_check_copies_arrive(struct emu_fiber *fiber, const struct emu_transfer *transfer, const struct emu_copy *copy);
 void emu_check_syncwarp(struct emu_block *block, int warp, uint32_t lanes);
 void emu_check_barrier_arrive(struct emu_fiber *fiber, struct emu_named_barrier *barrier);

@@ -199,38 +199,45 @@ uint32_t emu_active(void)
 
 /* ---- setmaxnreg: the registers of a block are one pool; who asks for more than it has waits ---- */
 
-struct registers_asked { int count; bool raise, waits; struct emu_site site; };
+struct registers_asked { int count; bool raise; struct emu_site site; };
+
+/* Warps that wait are served as soon as the pool has what they want. */
+static void serve_registers(struct emu_block *block)
+{
+    for (int i = 0; i < (block->threads + 31) / 32; i++) {
+        struct emu_warp *w    = &block->warps[i];
+        int              more = (w->registers_wanted - w->registers) * 32;
+        if (!w->registers_wanted || more > block->registers_free)
+            continue;
+        block->registers_free -= more;
+        w->registers        = w->registers_wanted;
+        w->registers_wanted = 0;
+        for (int lane = 0; lane < 32 && i * 32 + lane < block->threads; lane++)
+            if (block->fibers[i * 32 + lane]->wait == EMU_AT_REGISTERS)
+                emu_set_ready(block->fibers[i * 32 + lane]);
+    }
+}
 
 static void change_registers(struct emu_block *block, uint32_t lanes, void *const *arg)
 {
-    struct registers_asked *a    = arg[__builtin_ctz(lanes)];
-    struct emu_warp        *warp = &block->warps[emu_me()->thread.warp];
+    const struct registers_asked *a    = arg[__builtin_ctz(lanes)];
+    struct emu_warp              *warp = &block->warps[emu_me()->thread.warp];
     if (lanes != ~0u)
-        emu_fail(a->site, "setmaxnreg with inactive lanes 0x%08x", lanes);
+        emu_fail(a->site, "setmaxnreg with inactive lanes 0x%08x", ~lanes);
     if (a->raise ? a->count < warp->registers : a->count > warp->registers)
         emu_fail(a->site, "setmaxnreg.%s to %d, but the warp has %d", a->raise ? "inc" : "dec", a->count, warp->registers);
-    bool waits = (a->count - warp->registers) * 32 > block->registers_free;
-    for (uint32_t t = lanes; t; t &= t - 1)
-        ((struct registers_asked *)arg[__builtin_ctz(t)])->waits = waits;
-    if (waits)
-        return;
-    block->registers_free -= (a->count - warp->registers) * 32;
-    warp->registers = a->count;
-    for (int i = 0; i < block->threads && !a->raise; i++)
-        if (block->fibers[i]->wait == EMU_AT_REGISTERS)
-            emu_set_ready(block->fibers[i]);
+    warp->registers_wanted = a->count;
+    serve_registers(block);
 }
 
 void emu_registers(int count, bool raise, struct emu_site site)
 {
-    struct emu_fiber      *self = emu_me();
-    struct registers_asked a    = { count, raise, false, site };
+    struct registers_asked a = { count, raise, site };
     emu_collect(EMU_OP_REGISTERS, change_registers, ~0u, &a, site);
-    while (a.waits) {
-        emu_enter();
+    struct emu_fiber *self = emu_enter();
+    while (self->block->warps[self->thread.warp].registers_wanted) {
         emu_set_waiting(self, EMU_AT_REGISTERS, site);
         emu_reschedule();
-        emu_leave(self);
-        emu_collect(EMU_OP_REGISTERS, change_registers, ~0u, &a, site);
     }
+    emu_leave(self);
 }

@@ -1,0 +1,216 @@
+/* wgmma: every width, both 16-bit types and e4m3, A from shared memory and from registers, K-major and MN-major, swizzles. */
+#include "tests/emu/conformance/conformance.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { M = 64, K16 = 16, THREADS = 128 };
+
+/* The kernel gets both operands as they shall lie in shared memory, A first, at multiples of 1024 bytes. */
+struct operands {
+    const uint8_t  *bytes;
+    int             a_bytes, b_bytes;
+    uint64_t        a, b;          /* descriptors with address 0 */
+    const uint32_t *a_registers;   /* [128][4] */
+    float          *d;             /* [64][N] */
+};
+
+template <class T, int N, int TRANSPOSE_A, int TRANSPOSE_B, int FROM_REGISTERS>
+__global__ void __launch_bounds__(THREADS) wgmma_kernel(struct operands o)
+{
+    SHARED_DYNAMIC(uint8_t, buffer, 1024);
+    for (int i = (int)threadIdx.x; i < o.a_bytes + o.b_bytes; i += THREADS)
+        buffer[i] = o.bytes[i];
+    fence_proxy_async();
+    __syncthreads();  /* both operands are written, and fenced */
+    uint64_t at = shared_address(buffer) >> 4, da = o.a + at, db = o.b + at + (uint64_t)(o.a_bytes >> 4);
+    uint32_t a[4];
+    float    d[N / 2];
+    for (int i = 0; i < 4; i++)
+        a[i] = o.a_registers[threadIdx.x * 4 + (unsigned)i];
+    for (int i = 0; i < N / 2; i++)
+        d[i] = 1000.0f;
+    wgmma_fence();
+    for (int pass = 0; pass < 2; pass++) {  /* the first forgets what d held, the second adds */
+        if constexpr (sizeof(T) == 1 && FROM_REGISTERS)
+            wgmma_rs_e4m3(d, a, db, pass);
+        else if constexpr (sizeof(T) == 1)
+            wgmma_ss_e4m3(d, da, db, pass);
+        else if constexpr (FROM_REGISTERS)
+            wgmma_rs<T, TRANSPOSE_B>(d, a, db, pass);
+        else
+            wgmma_ss<T, TRANSPOSE_A, TRANSPOSE_B>(d, da, db, pass);
+        wgmma_commit();
+    }
+    wgmma_wait<1>();
+    wgmma_wait<0>();
+    wgmma_settle(d);
+    wgmma_settle(a);
+    for (int i = 0; i < N / 2; i++)
+        o.d[wgmma_d_row((int)threadIdx.x, i) * N + wgmma_d_column((int)threadIdx.x, i)] = d[i];
+}
+
+/* Bits of small integers: e4m3 holds up to 15 in steps of one from 8 on, and -6 to 6 exactly. */
+static uint32_t bits_of(int value, int element_bytes, bool bf16)
+{
+    static const uint8_t e4m3[7] = { 0x00, 0x38, 0x40, 0x44, 0x48, 0x4a, 0x4c };
+    if (element_bytes == 1)
+        return (uint32_t)(e4m3[value < 0 ? -value : value] | (value < 0 ? 0x80 : 0));
+    return bf16 ? case_bf16(value) : case_f16(value);
+}
+
+struct layout { int rows, k, element_bytes, swizzle; bool mn_major; };
+
+/* Byte offset of element (row, k): the layouts that fragments.cuh describes, and their narrower and unswizzled kin. */
+static size_t offset_of(const struct layout *l, int row, int k)
+{
+    int width = 16 << l->swizzle, wide = width / 2;  /* of a swizzled row: bytes, 16-bit elements */
+    size_t at;
+    if (!l->swizzle && !l->mn_major)  /* core matrices of 8 rows by 16 bytes, those along k next to each other */
+        return (size_t)(row / 8 * 256 + k * l->element_bytes / 16 * 128 + row % 8 * 16 + k * l->element_bytes % 16);
+    if (!l->swizzle)
+        return (size_t)(row / 8 * 256 + k / 8 * 128 + k % 8 * 16 + row % 8 * 2);
+    if (!l->mn_major)
+        at = (size_t)(row * width + k * l->element_bytes);
+    else
+        at = (size_t)(row / wide * (2 * 8 * width) + k / 8 * (8 * width) + k % 8 * width + row % wide * 2);
+    return at ^ (at >> 7 & (l->swizzle == 3 ? 7u : l->swizzle == 2 ? 3u : 1u)) << 4;
+}
+
+static size_t bytes_of(const struct layout *l)
+{
+    int width = 16 << l->swizzle;
+    if (!l->swizzle || l->mn_major)
+        return (size_t)((l->rows * l->k * l->element_bytes + (l->mn_major && l->swizzle ? 2 * 8 * width : 0) + 1023) / 1024 * 1024);
+    return (size_t)((l->rows * width + 1023) / 1024 * 1024);
+}
+
+static uint64_t descriptor_of(const struct layout *l)
+{
+    static const int codes[4] = { wgmma_swizzle_none, wgmma_swizzle_32, wgmma_swizzle_64, wgmma_swizzle_128 };
+    uint32_t         width    = 16u << l->swizzle;
+    if (!l->swizzle)
+        return wgmma_descriptor(0, 128, 256, wgmma_swizzle_none);
+    return wgmma_descriptor(0, l->mn_major ? 2 * 8 * width : 16, 8 * width, codes[l->swizzle]);
+}
+
+static int value_a(int row, int k) { return case_value(row * 5 + k * 3); }
+static int value_b(int k, int column) { return case_value(column * 11 + k * 7 + 4); }
+
+template <class T, int N, int TRANSPOSE_A, int TRANSPOSE_B, int FROM_REGISTERS> static bool product(int swizzle_a, int swizzle_b)
+{
+    const int     bytes = (int)sizeof(T), depth = bytes == 1 ? 32 : 16;
+    struct layout la = { M, depth, bytes, swizzle_a, TRANSPOSE_A != 0 }, lb = { N, depth, bytes, swizzle_b, TRANSPOSE_B != 0 };
+    size_t        a_bytes = bytes_of(&la), b_bytes = bytes_of(&lb);
+    uint8_t      *image     = (uint8_t *)calloc(a_bytes + b_bytes, 1);
+    uint32_t      registers[THREADS][4];
+    float        *d = (float *)malloc(M * N * sizeof *d), *expected = (float *)malloc(M * N * sizeof *d);
+    for (int k = 0; k < depth; k++) {
+        for (int row = 0; row < M; row++) {
+            uint32_t bits = bits_of(value_a(row, k), bytes, element_is_bf16<T>);
+            memcpy(image + offset_of(&la, row, k), &bits, (size_t)bytes);
+        }
+        for (int column = 0; column < N; column++) {
+            uint32_t bits = bits_of(value_b(k, column), bytes, element_is_bf16<T>);
+            memcpy(image + a_bytes + offset_of(&lb, column, k), &bits, (size_t)bytes);
+        }
+    }
+    for (int thread = 0; thread < THREADS; thread++)
+        for (int i = 0; i < 4; i++) {
+            int each = 4 / bytes, row = thread / 32 * 16 + fragment_a_row(thread % 32, i);
+            int first = fragment_a_column(thread % 32, i) * each / 2;
+            registers[thread][i] = 0;
+            for (int e = 0; e < each; e++)
+                registers[thread][i] |= bits_of(value_a(row, first + e), bytes, element_is_bf16<T>) << e * 8 * bytes;
+        }
+    for (int i = 0; i < M * N; i++) {
+        expected[i] = 0;
+        for (int k = 0; k < depth; k++)
+            expected[i] += 2.0f * (float)(value_a(i / N, k) * value_b(k, i % N));
+    }
+    struct operands o = {};
+    void *di = device_copy_of(image, a_bytes + b_bytes), *dr = device_copy_of(registers, sizeof registers);
+    void *dd = device_make(M * N * sizeof *d);
+    o.bytes       = (const uint8_t *)di;
+    o.a_bytes     = (int)a_bytes;
+    o.b_bytes     = (int)b_bytes;
+    o.a           = descriptor_of(&la);
+    o.b           = descriptor_of(&lb);
+    o.a_registers = (const uint32_t *)dr;
+    o.d           = (float *)dd;
+    bool ok = LAUNCH((wgmma_kernel<T, N, TRANSPOSE_A, TRANSPOSE_B, FROM_REGISTERS>),
+                     (device_grid{ 1, THREADS, 0, a_bytes + b_bytes }), &o);
+    device_read(d, dd, M * N * sizeof *d);
+    ok = ok && case_floats("product", d, expected, M * N, 0.0f);
+    device_free(di);
+    device_free(dr);
+    device_free(dd);
+    free(image);
+    free(d);
+    free(expected);
+    return ok;
+}
+
+template <class T> static bool run_widths(void)
+{
+    return product<T, 16, 0, 0, 0>(3, 3) && product<T, 32, 0, 0, 0>(3, 3) && product<T, 48, 0, 0, 0>(3, 3) &&
+           product<T, 64, 0, 0, 0>(3, 3) && product<T, 80, 0, 0, 0>(3, 3) && product<T, 96, 0, 0, 0>(3, 3) &&
+           product<T, 112, 0, 0, 0>(3, 3) && product<T, 128, 0, 0, 0>(3, 3) && product<T, 144, 0, 0, 0>(3, 3) &&
+           product<T, 160, 0, 0, 0>(3, 3) && product<T, 176, 0, 0, 0>(3, 3) && product<T, 192, 0, 0, 0>(3, 3) &&
+           product<T, 208, 0, 0, 0>(3, 3) && product<T, 224, 0, 0, 0>(3, 3) && product<T, 240, 0, 0, 0>(3, 3) &&
+           product<T, 256, 0, 0, 0>(3, 3);
+}
+template <class T> static bool run_registers(void)
+{
+    return product<T, 64, 0, 0, 1>(3, 3) && product<T, 128, 0, 0, 1>(3, 3) && product<T, 176, 0, 0, 1>(3, 3) &&
+           product<T, 256, 0, 0, 1>(3, 3);
+}
+template <class T> static bool run_transposed(void)
+{
+    return product<T, 64, 0, 1, 0>(3, 3) && product<T, 256, 0, 1, 0>(3, 3) && product<T, 128, 0, 1, 1>(3, 3) &&
+           product<T, 64, 1, 0, 0>(3, 3) && product<T, 128, 1, 1, 0>(3, 3);
+}
+template <class T> static bool run_swizzles(void)
+{
+    return product<T, 64, 0, 0, 0>(2, 2) && product<T, 64, 0, 0, 0>(1, 1) && product<T, 64, 0, 0, 0>(0, 0) &&
+           product<T, 64, 0, 1, 0>(2, 2) && product<T, 64, 0, 1, 0>(1, 1) && product<T, 64, 1, 0, 0>(2, 1);
+}
+
+/* setmaxnreg: a warpgroup gives registers to two others, and all go on: 168 a thread at the launch. */
+__global__ void __launch_bounds__(384, 1) registers_kernel(uint32_t *y)
+{
+    uint32_t value = threadIdx.x * 3;
+    if (warpgroup_index() == 0) {
+        registers_lower<40>();
+        y[threadIdx.x] = value + 1;
+    } else {
+        registers_raise<232>();
+        y[threadIdx.x] = value + 2;
+    }
+}
+
+static bool run_setmaxnreg(void)
+{
+    uint32_t y[384], expected[384];
+    void    *dy = device_make(sizeof y);
+    bool     ok = LAUNCH(registers_kernel, (device_grid{ 1, 384, 0, 0 }), &dy);
+    device_read(y, dy, sizeof y);
+    device_free(dy);
+    for (uint32_t i = 0; i < 384; i++)
+        expected[i] = i * 3 + (i < 128 ? 1 : 2);
+    return ok && case_equal("words", y, expected, sizeof y);
+}
+
+const struct conformance_case cases_wgmma[] = {
+    { "wgmma.m64nNk16 bf16, A in shared memory", run_widths<__nv_bfloat16> },
+    { "wgmma.m64nNk16 f16, A in shared memory", run_widths<__half> },
+    { "wgmma.m64nNk32 e4m3, A in shared memory", run_widths<uint8_t> },
+    { "wgmma.m64nNk16 bf16, A in registers", run_registers<__nv_bfloat16> },
+    { "wgmma.m64nNk16 f16, A in registers", run_registers<__half> },
+    { "wgmma.m64nNk32 e4m3, A in registers", run_registers<uint8_t> },
+    { "wgmma bf16, MN-major operands", run_transposed<__nv_bfloat16> },
+    { "wgmma f16, MN-major operands", run_transposed<__half> },
+    { "wgmma bf16, other swizzles", run_swizzles<__nv_bfloat16> },
+    { "setmaxnreg", run_setmaxnreg },
+    { NULL, NULL },
+};
