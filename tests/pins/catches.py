@@ -8,18 +8,14 @@ import unittest
 
 import objects
 import pins
+import sass
+import wrappers
 
-ROOT = os.path.join(pins.HERE, "..", "..")
 NVCC = sys.argv.pop() if len(sys.argv) > 1 else "nvcc"
 
 
 def compile_planted(folder, name, *targets):
-    """Object files as the build leaves them, with the assembler's words beside them."""
-    path = os.path.join(folder, name + ".o")
-    subprocess.run(["sh", f"{ROOT}/cmake/keep_log.sh", NVCC, "-std=c++17", "-O3", f"-I{ROOT}", "-Xptxas=-v", *targets,
-                    "-c", f"{pins.HERE}/planted_sm90.cu", "-o", path], check=True, capture_output=True,
-                   text=True)
-    return path
+    return pins.compile_kernels(NVCC, "planted_sm90.cu", os.path.join(folder, name + ".o"), *targets)
 
 
 class Planted(unittest.TestCase):
@@ -58,6 +54,16 @@ class Planted(unittest.TestCase):
         self.assertIn("blocks", self.words("planted_serialised", blocks=row["blocks"] + 1))
         self.assertIn("counts", self.words("planted_serialised", counts="HGMMA.64x128x16.F32.BF16=4"))
         self.assertIn("is not in pins.tsv", " ".join(pins.compare(row, None)))
+
+    def test_wrappers(self):
+        line = "        /*0080*/                   LDSM.16.MT88.4 R4, [R0] ;   /* 0x000000000004783b */"
+        code = {"ldmatrix_x4": [sass.parse(line)]}
+        self.assertEqual([], list(wrappers.check(code, [["ldmatrix_x4", "LDSM.16.MT88.4 R, [R]", "!LDS "]])))
+        self.assertIn("expected LDSM.16.M88.4", " ".join(wrappers.check(code, [["ldmatrix_x4", "LDSM.16.M88.4"]])))
+        self.assertIn("expected !LDSM", " ".join(wrappers.check(code, [["ldmatrix_x4", "!LDSM"]])))
+        self.assertIn("is not in wrappers.tsv", " ".join(wrappers.check(code, [])))
+        self.assertIn("no kernel is called", " ".join(wrappers.check({}, [["ldmatrix_x4", "LDSM"]])))
+        self.assertIn("ldmatrix_x4", wrappers.wrapped_functions())
 
     def test_limits(self):
         rows = list(self.rows.values())

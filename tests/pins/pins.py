@@ -38,6 +38,14 @@ def find_cuobjdump():
     return path
 
 
+def compile_kernels(nvcc, name, path, *targets):
+    """Compiles a file of this folder as the build does; the assembler's words lie beside the object file."""
+    root = os.path.join(HERE, "..", "..")
+    subprocess.run(["sh", f"{root}/cmake/keep_log.sh", nvcc, "-std=c++17", "-O3", "-fmad=false", f"-I{root}", "-Xptxas=-v",
+                    *targets, "-c", f"{HERE}/{name}", "-o", path], check=True, capture_output=True, text=True)
+    return path
+
+
 def dynamic_shared():
     """{kernel: bytes that its launcher asks for}; kernels that are not named ask for none."""
     with open(os.path.join(HERE, "shared.tsv"), encoding="utf-8") as table:
