@@ -34,6 +34,24 @@ struct alignas(16) attention_schedule {
 /* A sequence of n rows has at most n / 64 + 1 tiles of either kind. */
 static inline int schedule_room(const struct cuda_launch *launch) { return launch->tokens / SCHEDULE_TILE + launch->sequences; }
 
+static inline bool attention_valid(const struct attention_args *a, size_t unit)
+{
+    return a->q && a->k && a->v && a->y && a->starts && a->heads > 0 && a->kv_heads > 0 && a->heads % a->kv_heads == 0 &&
+           a->head_size > 0 && launch_aligned(a->q, a->q_stride, unit) && launch_aligned(a->k, a->k_stride, unit) &&
+           launch_aligned(a->v, a->v_stride, unit) && launch_aligned(a->y, a->y_stride, unit);
+}
+
+/* As if all sequences were equally long. */
+static inline struct kernel_shape attention_shape(const struct cuda_launch *launch, const struct attention_args *a, const char *name)
+{
+    const double        width = (double)a->heads * a->head_size, kv_width = (double)a->kv_heads * a->head_size;
+    struct kernel_shape shape = {};
+    shape.name                = name;
+    shape.bytes               = launch->tokens * (2.0 * width + 2.0 * kv_width) * dtype_bits(a->type) / 8;
+    shape.operations          = 4.0 * width * launch->tokens * launch->tokens / launch->sequences * (a->causal ? 0.5 : 1.0);
+    return shape;
+}
+
 DEVICE struct schedule_small *schedule_small_tiles(struct attention_schedule *s) { return (struct schedule_small *)(s + 1); }
 DEVICE struct schedule_large *schedule_large_tiles(struct attention_schedule *s)
 {

@@ -1,0 +1,264 @@
+/* Attention: every head size, type and variant, packed sequences of all lengths around the tiles, against double precision. */
+#include "kernels/attention/attention_choose.h"
+#include "tests/kernels_cuda/harness.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct attention_case {
+    struct attention_args   args;
+    struct attention_choice choice;
+    void                   *schedule;
+};
+
+static cudaError_t run_schedule(const struct cuda_launch *launch, void *context)
+{
+    struct attention_case *c = context;
+    return attention_schedule_launch(launch, &c->args, c->schedule, &c->choice);
+}
+
+static cudaError_t run_attention(const struct cuda_launch *launch, void *context)
+{
+    struct attention_case *c = context;
+    if (c->choice.variant == ATTENTION_CUDA_ROWS)
+        return kernels->attention_f32(launch, &c->args, c->schedule);
+    return (c->choice.variant == ATTENTION_CUDA_MMA ? attention_mma_launch : attention_sm90_launch)(launch, &c->args, c->schedule,
+                                                                                                    &c->choice);
+}
+
+struct heads {
+    int  heads, kv_heads, size;
+    bool causal;
+};
+
+/* One row of one head. `size` gets what a rounding of the weights may amount to: the sum of weight times |value|. */
+static void attend(const struct matrix *qkv, const struct packing *p, const struct heads *h, int sequence, int row, int head,
+                   double *y, double *size, bool naive)
+{
+    static double weights[4096];
+    const int first = p->starts[sequence], last = h->causal ? row + 1 : p->starts[sequence + 1];
+    const int k0 = (h->heads + head / (h->heads / h->kv_heads)) * h->size, v0 = k0 + h->kv_heads * h->size;
+    double    most = -INFINITY, sum = 0;
+    for (int j = first; j < last; j++) {
+        double score = 0;
+        for (int i = 0; i < h->size; i++)
+            score += matrix_get(qkv, row, head * h->size + i) * matrix_get(qkv, j, k0 + i);
+        weights[j - first] = score / sqrt(h->size);
+        most               = fmax(most, weights[j - first]);
+    }
+    for (int j = 0; j < last - first; j++) {
+        weights[j] = exp(weights[j] - most);
+        sum += weights[j];
+        if (naive)
+            weights[j] = (double)bf16_to_float(bf16_from_float((float)weights[j]));
+    }
+    for (int i = 0; i < h->size; i++) {
+        y[i] = size[i] = 0;
+        for (int j = first; j < last; j++) {
+            y[i] += weights[j - first] / sum * matrix_get(qkv, j, v0 + i);
+            size[i] += weights[j - first] / sum * fabs(matrix_get(qkv, j, v0 + i));
+        }
+    }
+}
+
+struct errors {
+    double kernel, naive, expected;  /* sums of squares */
+};
+
+/* The elements of a few rows of each sequence, all around the edges of tiles. */
+static void attention_compare(const struct matrix *qkv, const struct matrix *y, const struct packing *p, const struct heads *h,
+                              const char *name)
+{
+    const enum dtype type  = y->type;
+    const double     step  = type == DTYPE_BF16 ? 1.0 / 256 : type == DTYPE_F16 ? 1.0 / 2048 : 1e-6;
+    struct closeness close = { 0 };
+    struct errors    errors = { 0, 0, 0 };
+    for (int s = 0; s < p->sequences; s++)
+        for (int row = p->starts[s]; row < p->starts[s + 1]; row++) {
+            const int place = row - p->starts[s], back = p->starts[s + 1] - 1 - row;
+            if (place > 2 && back > 2 && place % 64 > 1 && place % 64 < 62 && place % 13 != 0)
+                continue;
+            for (int head = 0; head < h->heads; head++) {
+                double e[256], size[256], naive[256], unused[256];
+                attend(qkv, p, h, s, row, head, e, size, false);
+                if (type == DTYPE_BF16)
+                    attend(qkv, p, h, s, row, head, naive, unused, true);
+                for (int i = 0; i < h->size; i++) {
+                    const double actual = matrix_get(y, row, head * h->size + i);
+                    closeness_add(&close, actual, e[i], step * (fabs(e[i]) + size[i]) + 1e-6, row, head * h->size + i);
+                    if (type != DTYPE_BF16)
+                        continue;
+                    const double rounded = (double)bf16_to_float(bf16_from_float((float)naive[i]));
+                    errors.kernel += (actual - e[i]) * (actual - e[i]);
+                    errors.naive += (rounded - e[i]) * (rounded - e[i]);
+                }
+            }
+        }
+    check_close(&close, "%s, heads of %d%s", name, h->size, h->causal ? ", causal" : "");
+    if (type == DTYPE_BF16)  /* twice the error of weights and results rounded once */
+        check(sqrt(errors.kernel) <= 2 * sqrt(errors.naive) + 1e-6, "%s, heads of %d: the error is %.3g times the naive one", name, h->size,
+              sqrt(errors.kernel / errors.naive));
+}
+
+static struct attention_case case_of(const struct matrix *qkv, const struct matrix *y, const struct packing *p, const struct heads *h)
+{
+    const size_t element = (size_t)dtype_bits(qkv->type) / 8;
+    struct attention_case c = { .args = { .q = qkv->device, .k = qkv->device + element * (size_t)(h->heads * h->size),
+                                          .v = qkv->device + element * (size_t)((h->heads + h->kv_heads) * h->size),
+                                          .q_stride = qkv->stride, .k_stride = qkv->stride, .v_stride = qkv->stride, .type = qkv->type,
+                                          .heads = h->heads, .kv_heads = h->kv_heads, .head_size = h->size,
+                                          .scale = 1.0f / sqrtf((float)h->size), .causal = h->causal, .starts = p->device_starts,
+                                          .y = y->device, .y_stride = y->stride, .y_type = y->type } };
+    c.schedule = device_bytes(attention_schedule_bytes(p->token_cap, p->sequence_cap));
+    return c;
+}
+
+static void attention_case(enum attention_cuda_variant variant, enum dtype type, const int *lengths, int count, struct heads h)
+{
+    static const char *const names[] = { "rows", "mma", "wgmma" };
+    struct packing           p       = packing_new(lengths, count, 5, 2);
+    struct matrix            qkv = matrix_random(type, p.token_cap, (h.heads + 2 * h.kv_heads) * h.size, 8, 1.5f);
+    struct matrix            y   = matrix_new(type, p.token_cap, h.heads * h.size, 8);
+    matrix_fill_rows(&qkv, p.tokens, NAN);
+    matrix_upload(&qkv);
+    struct attention_case c      = case_of(&qkv, &y, &p, &h);
+    struct cuda_launch    launch = launch_of(&p, CUDA_ROWS_TOKENS);
+    c.choice                     = attention_cuda_choose(variant == ATTENTION_CUDA_WGMMA ? &facts : &facts_80, &c.args);
+    check(c.choice.variant == variant, "heads of %d run in %s, expected %s", h.size, names[c.choice.variant], names[variant]);
+    for (int i = 0; i < schedule_count(); i++) {
+        schedule_take(i);
+        matrix_poison(&y);
+        if ((variant != ATTENTION_CUDA_ROWS && !launch_run(&launch, run_schedule, &c, "schedule")) ||
+            !launch_run(&launch, run_attention, &c, names[variant]))
+            return;
+        matrix_download(&y);
+        attention_compare(&qkv, &y, &p, &h, names[variant]);
+        check(matrix_intact(&y), "%s, heads of %d: wrote beside the rows", names[variant], h.size);
+        bool untouched = true;
+        for (int r = p.tokens; r < p.token_cap; r++)
+            for (int column = 0; column < y.columns; column++)
+                untouched = untouched && isnan(matrix_get(&y, r, column));
+        check(untouched, "%s, heads of %d: wrote rows of no sequence", names[variant], h.size);
+    }
+    memory_free_all();
+}
+
+static const int mixed[]  = { 1, 31, 32, 33, 63, 16, 15, 17, 64, 2, 65, 48, 127, 128, 5, 53 };
+static const int longer[] = { 129, 20, 200, 257 };
+#define COUNT(list) ((int)(sizeof(list) / sizeof *(list)))
+
+static void mma_group(enum dtype type, const char *name)
+{
+    static const int sizes[] = { 32, 64, 72, 80, 96, 128, 256, 8, 40 };
+    if (!group_begin(name, true))
+        return;
+    for (int i = 0; i < COUNT(sizes); i++) {
+        const int count = sizes[i] > 96 || options.quick ? 11 : COUNT(mixed);
+        attention_case(ATTENTION_CUDA_MMA, type, mixed, count, (struct heads){ 1, 1, sizes[i], false });
+        attention_case(ATTENTION_CUDA_MMA, type, mixed + 8, 5, (struct heads){ 2, 1, sizes[i], true });
+    }
+    attention_case(ATTENTION_CUDA_MMA, type, longer, 3, (struct heads){ 2, 2, 64, false });
+    attention_case(ATTENTION_CUDA_MMA, type, longer, 3, (struct heads){ 4, 2, 64, true });
+    group_end();
+}
+
+static void rows_group(void)
+{
+    if (!group_begin("attention_f32_rows", true))
+        return;
+    attention_case(ATTENTION_CUDA_ROWS, DTYPE_F32, mixed, 11, (struct heads){ 2, 1, 64, false });
+    attention_case(ATTENTION_CUDA_ROWS, DTYPE_F32, mixed + 8, 6, (struct heads){ 2, 2, 33, true });
+    attention_case(ATTENTION_CUDA_ROWS, DTYPE_F32, mixed, 3, (struct heads){ 1, 1, 256, true });
+    group_end();
+}
+
+static void wgmma_group(enum dtype type, const char *name)
+{
+    static const int lengths[] = { 129, 191, 1, 192, 193, 256, 30, 255, 64 }, long_ones[] = { 385, 40, 641 };
+    if (!group_begin(name, facts.architecture == 90))
+        return;
+    for (int size = 64; size <= 128; size *= 2) {
+        attention_case(ATTENTION_CUDA_WGMMA, type, lengths, 4, (struct heads){ 2, 1, size, false });
+        attention_case(ATTENTION_CUDA_WGMMA, type, lengths + 3, options.quick ? 3 : 6, (struct heads){ 1, 1, size, true });
+        attention_case(ATTENTION_CUDA_WGMMA, type, long_ones, options.quick ? 2 : 3, (struct heads){ 2, 2, size, false });
+        attention_case(ATTENTION_CUDA_WGMMA, type, long_ones, options.quick ? 1 : 3, (struct heads){ 2, 1, size, true });
+        attention_case(ATTENTION_CUDA_WGMMA, type, mixed, 5, (struct heads){ 1, 1, size, false });  /* no large tile at all */
+        attention_case(ATTENTION_CUDA_WGMMA, type, lengths, 1, (struct heads){ 3, 1, size, false });  /* no small one */
+    }
+    group_end();
+}
+
+void attention_cases(void)
+{
+    rows_group();
+    mma_group(DTYPE_BF16, "attention_bf16_mma");
+    mma_group(DTYPE_F16, "attention_f16_mma");
+    wgmma_group(DTYPE_BF16, "attention_bf16_wgmma");
+    wgmma_group(DTYPE_F16, "attention_f16_wgmma");
+}
+
+/* ---- the schedule itself ---- */
+
+enum { WORDS_SMALL = 16, WORDS_LARGE = 4, WORDS_HEAD = 4 };
+
+/* Every row of every sequence lies in exactly one strip or large tile, and short sequences lie whole in one tile. */
+static void schedule_case(const int *lengths, int count, int spare, int large_rows)
+{
+    struct packing        p      = packing_new(lengths, count, spare, 3);
+    struct cuda_launch    launch = launch_of(&p, CUDA_ROWS_TOKENS);
+    const size_t          bytes  = attention_schedule_bytes(p.token_cap, p.sequence_cap);
+    struct attention_case c      = { .args = { .starts = p.device_starts }, .choice = { ATTENTION_CUDA_MMA, 64, large_rows },
+                                     .schedule = device_bytes(bytes) };
+    int32_t *words = malloc(bytes), *covered = calloc((size_t)p.tokens, sizeof *covered);
+    for (int i = 0; words && covered && i < schedule_count(); i++) {
+        schedule_take(i);
+        if (!launch_run(&launch, run_schedule, &c, "schedule") ||
+            cudaMemcpy(words, c.schedule, bytes, cudaMemcpyDeviceToHost) != cudaSuccess)
+            break;
+        memset(covered, 0, (size_t)p.tokens * sizeof *covered);
+        const int small = words[0], large = words[1], room = words[2];
+        int       wrong = 0;
+        check(small <= room && large <= room, "%d small and %d large tiles in a room for %d", small, large, room);
+        for (int t = 0; t < small * 4; t++) {
+            const int32_t *strip = words + WORDS_HEAD + 4 * t;
+            for (int r = 0; r < strip[1]; r++)
+                covered[strip[0] + r]++;
+            wrong += strip[1] > 0 && (strip[0] < strip[2] || strip[0] + strip[1] > strip[2] + strip[3]);
+            wrong += strip[1] > 0 && large_rows && strip[3] >= ATTENTION_LARGE_FROM;
+            wrong += strip[1] > 0 && strip[3] <= 64 && (strip[0] - strip[2]) / 16 > t % 4;  /* its first row is in this tile */
+        }
+        for (int t = 0; t < large; t++) {
+            const int32_t *tile = words + WORDS_HEAD + WORDS_SMALL * room + WORDS_LARGE * t;
+            for (int r = tile[0]; r < tile[1] + tile[2] && r < tile[0] + large_rows; r++)
+                covered[r]++;
+        }
+        for (int r = 0; r < p.tokens; r++)
+            wrong += covered[r] != 1;
+        check(wrong == 0, "%d sequences: %d rows or strips are wrong", count, wrong);
+    }
+    free(words);
+    free(covered);
+}
+
+void schedule_cases(void)
+{
+    static const int ones[] = { 1 }, quarters[] = { 3, 16, 1, 9, 2 }, halves[] = { 17, 32, 20 };
+    if (!group_begin("attention_schedule", true))
+        return;
+    for (int large_rows = 0; large_rows <= 192; large_rows += 64) {
+        schedule_case(ones, 1, 0, large_rows);
+        schedule_case(quarters, 5, 0, large_rows);
+        schedule_case(halves, 3, 0, large_rows);
+        schedule_case(mixed, COUNT(mixed), 7, large_rows);
+        schedule_case(longer, COUNT(longer), 0, large_rows);
+        memory_free_all();
+    }
+    int many[60];
+    for (int i = 0; i < 60; i++)
+        many[i] = random_int(1, 300);
+    schedule_case(many, 60, 0, 192);
+    schedule_case(many, 60, 0, 0);
+    group_end();
+}
