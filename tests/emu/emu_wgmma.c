@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IN_FLIGHT_BITS = 0x7fd5a5a5 };  /* a NaN that nobody computes */
+enum { IN_FLIGHT_BITS = 0x7f95a5a5 };  /* a signalling NaN: nobody computes one, and any arithmetic on it changes it */
 
 struct emu_accumulator {
     struct emu_accumulator *next;     /* among the free ones */
