@@ -2,7 +2,7 @@
 #include "host/command_arguments.h"
 #include "host/command_ceiling.h"
 #include "host/command_output.h"
-#include "runtime/device.h"
+#include "runtime/device_open.h"
 #include "runtime/options.h"
 
 #include <dirent.h>
@@ -34,6 +34,10 @@ struct findings {
     int            hub_models;
     bool           cache_is_writable;
     bool           has_driver;              /* of NVIDIA */
+    bool           has_gpu;                 /* that auto takes */
+    char           gpu[160], gpu_kernels[32];
+    uint64_t       gpu_memory;
+    struct error   no_gpu;                  /* why not */
 };
 
 /* ---- Looking ---- */
@@ -75,12 +79,45 @@ static bool can_write(const char *folder)
     return access(path, W_OK) == 0;
 }
 
+/* Opened and closed again: what is said here is what an engine would find. */
+static status find_gpu(struct findings *findings, struct error *error)
+{
+    struct device         device;
+    struct device_note    note;
+    struct device_request request = { .wish = DEVICE_CUDA, .machine = &findings->machine, .variant = "" };
+    status                result  = pool_open(&request.host_pool, 0, error);
+    if (result == STATUS_OK)
+        result = pool_open(&request.device_pool, 0, error);
+    if (result == STATUS_OK && device_open(&device, &request, &note, &findings->no_gpu) == STATUS_OK) {
+        struct accelerator_usage usage;
+        device.accelerator->usage(&device, &usage);
+        findings->has_gpu    = true;
+        findings->gpu_memory = usage.memory;
+        snprintf(findings->gpu, sizeof findings->gpu, "%s", usage.name);
+        snprintf(findings->gpu_kernels, sizeof findings->gpu_kernels, "%s", device.variant);
+        device_close(&device);
+    }
+    pool_close(request.device_pool);
+    pool_close(request.host_pool);
+    return result;
+}
+
+/* As an engine decides: whoever names the CPU's kernels wants the CPU. */
+static bool takes_gpu(const struct findings *findings) { return findings->has_gpu && !*findings->options.instructions; }
+
+static const char *auto_precision(const struct findings *findings)
+{
+    return takes_gpu(findings) || device_has_fast_bf16(&findings->device) ? "bf16" : "fp32";
+}
+
 static status look(struct findings *findings, uint32_t threads, struct error *error)
 {
     machine_describe(&findings->machine);
     status result = options_read(&findings->options, error);
     if (result == STATUS_OK)
         result = device_cpu(&findings->device, &findings->machine, findings->options.instructions, error);
+    if (result == STATUS_OK)
+        result = find_gpu(findings, error);
     if (result != STATUS_OK)
         return result;
     findings->threads = threads                     ? (int)threads
@@ -106,15 +143,21 @@ static void print_machine(struct output *out, const struct findings *f)
     if (m->quota)
         output_format(out, ", the control group grants the time of %d", m->quota);
     output_format(out, "\n  memory        %.1f GiB\n", (double)m->memory / 1073741824.0);
-    output_format(out, "  CUDA          not built in%s\n", f->has_driver ? "; a driver is there" : ", no driver found");
+    if (f->has_gpu)
+        output_format(out, "  CUDA          %s, %.1f GiB, kernels for %s\n", f->gpu, (double)f->gpu_memory / 1073741824.0,
+                      f->gpu_kernels);
+    else
+        output_format(out, "  CUDA          none: %s\n", f->no_gpu.message);
 }
 
 static void print_choices(struct output *out, const struct findings *f)
 {
     output_text(out, "\nWhat will be used\n");
-    output_format(out, "  device        %s, %d thread%s\n", f->device.name, f->threads, f->threads == 1 ? "" : "s");
-    output_format(out, "  kernels       %s%s\n", f->device.variant, *f->options.instructions ? ", as RECTO_INSTRUCTIONS says" : "");
-    output_format(out, "  precision     auto is %s\n", device_has_fast_bf16(&f->device) ? "bf16" : "fp32");
+    output_format(out, "  device        auto is %s, %d thread%s on the CPU\n", takes_gpu(f) ? "cuda" : f->device.name, f->threads,
+                  f->threads == 1 ? "" : "s");
+    output_format(out, "  kernels       %s on the CPU%s\n", f->device.variant,
+                  *f->options.instructions ? ", as RECTO_INSTRUCTIONS says" : "");
+    output_format(out, "  precision     auto is %s\n", auto_precision(f));
     if (f->options.memory)
         output_format(out, "  ceiling       %.1f MiB of host memory\n", (double)f->options.memory / 1048576.0);
     else
@@ -173,11 +216,13 @@ static void print_json(struct output *out, const struct findings *f)
     json_text(out, "cpu", m->cpu_name);
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
         output_format(out, "\"%s\":%s,", sets[i].name, sets[i].there ? "true" : "false");
-    output_format(out, "\"processors\":%d,\"quota\":%d,\"memory_bytes\":%llu,\"cuda\":false,\"cuda_driver\":%s,", m->processors,
-                  m->quota, (unsigned long long)m->memory, f->has_driver ? "true" : "false");
-    json_text(out, "device", f->device.name);
+    output_format(out, "\"processors\":%d,\"quota\":%d,\"memory_bytes\":%llu,\"cuda\":%s,\"cuda_driver\":%s,", m->processors,
+                  m->quota, (unsigned long long)m->memory, f->has_gpu ? "true" : "false", f->has_driver ? "true" : "false");
+    output_format(out, "\"gpu_memory_bytes\":%llu,", (unsigned long long)f->gpu_memory);
+    json_text(out, "gpu", f->has_gpu ? f->gpu : f->no_gpu.message);
+    json_text(out, "device", takes_gpu(f) ? "cuda" : f->device.name);
     json_text(out, "instructions", f->device.variant);
-    json_text(out, "auto_precision", device_has_fast_bf16(&f->device) ? "bf16" : "fp32");
+    json_text(out, "auto_precision", auto_precision(f));
     output_format(out, "\"threads\":%d,\"budget_bytes\":%llu,", f->threads, (unsigned long long)f->options.memory);
     json_text(out, "cache", f->options.cache);
     json_text(out, "hub", f->options.hub);

@@ -14,7 +14,7 @@
 static char       scratch[SMALL_PATH_MAX], folders[2][SMALL_PATH_MAX + 16];
 static char       words[GPU_TEXTS][128];
 static recto_text texts[GPU_TEXTS];
-static float      expected[2][GPU_TEXTS][GPU_WIDTH];
+static float      expected[2][GPU_TEXTS][GPU_WIDTH], expected_fp32[GPU_TEXTS][GPU_WIDTH];
 
 static void take_line(void *user, int level, const char *message)
 {
@@ -53,14 +53,21 @@ void gpu_close(struct gpu *gpu)
     gpu->engine = NULL;
 }
 
-recto_status gpu_embed(struct gpu *gpu, recto_model *model, bool dense, int first, int count)
+static recto_status embed(struct gpu *gpu, recto_model *model, float wanted[][GPU_WIDTH], int first, int count)
 {
     float        vectors[GPU_TEXTS][GPU_WIDTH];
     recto_status result = recto_embed(model, texts + first, (size_t)count, NULL, &vectors[0][0], NULL, &gpu->error);
     if (result == RECTO_OK)
-        assert_int_equal(compare_bytes(vectors, expected[dense][first], sizeof vectors[0] * (size_t)count), COMPARE_SAME);
+        assert_int_equal(compare_bytes(vectors, wanted[first], sizeof vectors[0] * (size_t)count), COMPARE_SAME);
     return result;
 }
+
+recto_status gpu_embed(struct gpu *gpu, recto_model *model, bool dense, int first, int count)
+{
+    return embed(gpu, model, expected[dense], first, count);
+}
+
+recto_status gpu_embed_fp32(struct gpu *gpu, int first, int count) { return embed(gpu, gpu->model, expected_fp32, first, count); }
 
 recto_engine_info gpu_usage(const struct gpu *gpu)
 {
@@ -116,6 +123,10 @@ int gpu_setup(void **state)
         assert_int_equal(recto_embed(cpu.model, texts, GPU_TEXTS, NULL, &expected[dense][0][0], NULL, &cpu.error), RECTO_OK);
         gpu_close(&cpu);
     }
+    struct gpu cpu;
+    assert_int_equal(gpu_open(&cpu, &(struct gpu_options){ .on_cpu = true, .precision = RECTO_PRECISION_FP32 }), RECTO_OK);
+    assert_int_equal(recto_embed(cpu.model, texts, GPU_TEXTS, NULL, &expected_fp32[0][0], NULL, &cpu.error), RECTO_OK);
+    gpu_close(&cpu);
     emu_runtime_reset();
     return 0;
 }

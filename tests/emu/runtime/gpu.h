@@ -35,8 +35,10 @@ recto_status gpu_open(struct gpu *gpu, const struct gpu_options *options);
 recto_status gpu_open_model(struct gpu *gpu, const struct gpu_options *options, recto_model **model);
 void         gpu_close(struct gpu *gpu);
 
-/* Texts [first, first + count) at once into vectors that are compared with the CPU's, bit for bit, where the status is OK. */
+/* Texts [first, first + count) at once into vectors that are compared with the CPU's in bf16, bit for bit, where the status is
+ * OK; the second in the model's own precision. */
 recto_status gpu_embed(struct gpu *gpu, recto_model *model, bool dense, int first, int count);
+recto_status gpu_embed_fp32(struct gpu *gpu, int first, int count);
 recto_engine_info gpu_usage(const struct gpu *gpu);
 
 /* Nothing may be left: open objects of the runtime, misuse. Resets the runtime. */

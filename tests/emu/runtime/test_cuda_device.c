@@ -329,14 +329,22 @@ static void automatic_choices(void **state)
     gpu_close(&gpu);
 }
 
-static void other_precisions_are_refused(void **state)
+static void int8_is_refused(void **state)
 {
     (void)state;
     struct gpu gpu;
     assert_int_equal(gpu_open(&gpu, &(struct gpu_options){ .precision = RECTO_PRECISION_INT8 }), RECTO_E_USAGE);
     assert_non_null(strstr(gpu.error.message, "precision int8 is not offered by device cuda"));
     gpu_close(&gpu);
-    assert_int_equal(gpu_open(&gpu, &(struct gpu_options){ .precision = RECTO_PRECISION_FP32 }), RECTO_E_USAGE);
+}
+
+static void bits_of_the_cpu_in_fp32(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ .precision = RECTO_PRECISION_FP32 });
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(gpu_embed_fp32(&gpu, 0, GPU_TEXTS), RECTO_OK);
     gpu_close(&gpu);
 }
 
@@ -392,7 +400,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(idle_models_make_room, begin, end),
         cmocka_unit_test_setup_teardown(says_why_there_is_no_device, begin, end),
         cmocka_unit_test_setup_teardown(automatic_choices, begin, end),
-        cmocka_unit_test_setup_teardown(other_precisions_are_refused, begin, end),
+        cmocka_unit_test_setup_teardown(int8_is_refused, begin, end),
+        cmocka_unit_test_setup_teardown(bits_of_the_cpu_in_fp32, begin, end),
         cmocka_unit_test_setup_teardown(kernels_that_are_missing, begin, end),
         cmocka_unit_test_setup_teardown(lost_device, begin, end),
     };

@@ -157,15 +157,18 @@ static const size_t attention_call_bytes[] = { sizeof(struct attention_call) };
 static void schedule_kernel(const struct attention_call *call) { *call->schedule = *call->call.live; }
 
 /* Scratch for every head size, and sequences of any length. */
-static void attention_kernel_bf16(const struct attention_call *call)
+static void attend(const struct attention_call *call, attention_kernel *reference)
 {
     static _Alignas(64) char scratch[8 << 20];
     const struct attention_args *args = &call->call.args.attention;
     if (attention_scratch_bytes(args->head_size, call->schedule->tokens) > sizeof scratch)
         return;
     for (int sequence = 0; sequence < call->schedule->sequences; sequence++)
-        attention_bf16_ref(args, sequence, 0, args->heads, scratch);
+        reference(args, sequence, 0, args->heads, scratch);
 }
+
+static void attention_kernel_bf16(const struct attention_call *call) { attend(call, attention_bf16_ref); }
+static void attention_kernel_f32(const struct attention_call *call) { attend(call, attention_f32_ref); }
 
 typedef void attention_plain(const struct attention_call *call);
 
@@ -198,12 +201,17 @@ static cudaError_t attention_bf16(const struct cuda_launch *how, const struct at
     return launch_attention(how, args, schedule, attention_kernel_bf16, "attention_bf16");
 }
 
+static cudaError_t attention_f32(const struct cuda_launch *how, const struct attention_args *args, void *schedule)
+{
+    return launch_attention(how, args, schedule, attention_kernel_f32, "attention_f32");
+}
+
 const struct cuda_kernels *kernels_cuda(const struct cuda_facts *facts)
 {
     static const struct cuda_kernels table = {
         .name = "plain", .embed_rows = embed_rows, .norm_layer = norm_layer, .norm_rms = norm_rms, .linear_bf16 = linear_bf16,
         .linear_f32 = linear_f32, .convert_bf16 = convert_bf16, .rotary_half = rotary_half,
-        .attention_schedule = attention_schedule, .attention_bf16 = attention_bf16, .pool_mean = pool_mean,
+        .attention_schedule = attention_schedule, .attention_bf16 = attention_bf16, .attention_f32 = attention_f32, .pool_mean = pool_mean,
         .pool_first = pool_first, .pool_last = pool_last, .normalize_l2 = normalize_l2,
     };
     return facts->architecture >= 80 ? &table : NULL;
