@@ -103,7 +103,10 @@ static status find_gpu(struct findings *findings, struct error *error)
 }
 
 /* As an engine decides: whoever names the CPU's kernels wants the CPU. */
-static bool takes_gpu(const struct findings *findings) { return findings->has_gpu && !*findings->options.instructions; }
+static bool takes_gpu(const struct findings *findings)
+{
+    return findings->has_gpu && !*findings->options.instructions && findings->options.device != DEVICE_CPU;
+}
 
 static const char *auto_precision(const struct findings *findings)
 {

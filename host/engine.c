@@ -92,7 +92,8 @@ static status take_settings(struct recto_engine *engine, const recto_engine_opti
         engine->options.threads = (int)(options->threads < 1024 ? options->threads : 1024);
     engine->log      = options->log;
     engine->log_user = options->log_user;
-    engine->wish         = (enum device_wish)options->device;
+    engine->wish = options->device == RECTO_DEVICE_AUTO ? (enum device_wish)engine->options.device
+                                                        : (enum device_wish)options->device;
     engine->device_bytes = options->device_bytes;
     return STATUS_OK;
 }

@@ -74,7 +74,7 @@ typedef void recto_log(void *user, int level, const char *message);
 
 typedef struct recto_engine_options {
     uint32_t     struct_size;
-    recto_device device;        /* default: CUDA where there is one, else the CPU */
+    recto_device device;        /* default: RECTO_DEVICE, else CUDA where there is one, else the CPU */
     uint64_t     host_bytes;    /* bytes of host memory, never exceeded; default: RECTO_MEMORY, else no ceiling */
     uint64_t     device_bytes;  /* bytes of device memory; default: no ceiling */
     uint32_t     threads;       /* default: RECTO_THREADS, else what affinity and control group grant */

@@ -13,6 +13,7 @@ const struct option_line option_table[OPTIONS] = {
                          "Hugging Face cache in which models are looked up by name, read-only" },
     [OPTION_THREADS] = { "RECTO_THREADS", "what affinity and control group grant", "number of threads" },
     [OPTION_MEMORY]  = { "RECTO_MEMORY", "no ceiling", "ceiling of host memory, such as 512M" },
+    [OPTION_DEVICE]  = { "RECTO_DEVICE", "auto", "auto, cpu or cuda; cuda is an error where there is none" },
     [OPTION_INSTRUCTIONS] = { "RECTO_INSTRUCTIONS", "the best that the CPU has",
                               "kernels to use: ref, avx2, avx512, avx512vnni, avx512bf16 or neon" },
     [OPTION_LOG]     = { "RECTO_LOG", "1", "0: errors, 1: warnings, 2: notes" },
@@ -65,6 +66,20 @@ static status read_number(enum option option, int low, int high, int *number, st
     return STATUS_OK;
 }
 
+static status read_device(int *device, struct error *error)
+{
+    static const char *const names[] = { "auto", "cpu", "cuda" };
+    const char              *text    = getenv(option_table[OPTION_DEVICE].variable);
+    if (!text || !*text)
+        return STATUS_OK;
+    for (int i = 0; i < 3; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *device = i;
+            return STATUS_OK;
+        }
+    return error_set(error, STATUS_USAGE, "%s is '%s', expected auto, cpu or cuda", option_table[OPTION_DEVICE].variable, text);
+}
+
 status options_read(struct options *options, struct error *error)
 {
     *options      = (struct options){ .log = 1 };
@@ -73,6 +88,8 @@ status options_read(struct options *options, struct error *error)
         result = read_number(OPTION_THREADS, 1, 1024, &options->threads, error);
     if (result == STATUS_OK)
         result = read_number(OPTION_LOG, 0, 2, &options->log, error);
+    if (result == STATUS_OK)
+        result = read_device(&options->device, error);
     const char *memory = getenv(option_table[OPTION_MEMORY].variable);
     if (result == STATUS_OK && memory && *memory) {
         result = options_parse_size(memory, &options->memory, error);

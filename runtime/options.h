@@ -15,6 +15,7 @@ enum option {
     OPTION_HUB,           /* root of a Hugging Face cache */
     OPTION_THREADS,
     OPTION_MEMORY,
+    OPTION_DEVICE,
     OPTION_INSTRUCTIONS,
     OPTION_LOG,
     OPTIONS
@@ -32,6 +33,7 @@ struct options {
     char    *hub;           /* owned */
     int      threads;       /* 0: as many as the machine grants */
     uint64_t memory;        /* bytes, 0: no ceiling */
+    int      device;        /* 0 auto, 1 cpu, 2 cuda: where a program asks for no device of its own */
     char     instructions[16];  /* "": the best that the machine has */
     int      log;           /* 0 errors, 1 warnings, 2 notes */
 };

@@ -83,14 +83,15 @@ static void values(void **state)
     struct options options;
     forget_environment();
     assert_int_equal(options_read(&options, NULL), STATUS_OK);
-    assert_true(options.threads == 0 && options.memory == 0 && options.log == 1 && !*options.instructions);
+    assert_true(options.threads == 0 && options.memory == 0 && options.log == 1 && !*options.instructions && options.device == 0);
     options_release(&options);
     setenv("RECTO_THREADS", "3", 1);
     setenv("RECTO_MEMORY", "512M", 1);
     setenv("RECTO_LOG", "2", 1);
+    setenv("RECTO_DEVICE", "cuda", 1);
     setenv("RECTO_INSTRUCTIONS", "avx2", 1);
     assert_int_equal(options_read(&options, NULL), STATUS_OK);
-    assert_true(options.threads == 3 && options.memory == 512 << 20 && options.log == 2);
+    assert_true(options.threads == 3 && options.memory == 512 << 20 && options.log == 2 && options.device == 2);
     assert_string_equal(options.instructions, "avx2");
     options_release(&options);
     forget_environment();
@@ -102,7 +103,7 @@ static void wrong_values_name_their_variable(void **state)
     static const struct { const char *variable, *value; } bad[] = {
         { "RECTO_THREADS", "0" }, { "RECTO_THREADS", "-1" }, { "RECTO_THREADS", "1025" }, { "RECTO_THREADS", "two" },
         { "RECTO_THREADS", "2x" }, { "RECTO_THREADS", "99999999999999999999" }, { "RECTO_LOG", "3" }, { "RECTO_LOG", "-1" },
-        { "RECTO_MEMORY", "lots" }, { "RECTO_MEMORY", "1.5G" },
+        { "RECTO_MEMORY", "lots" }, { "RECTO_MEMORY", "1.5G" }, { "RECTO_DEVICE", "gpu" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct options options;

@@ -116,6 +116,7 @@ int gpu_setup(void **state)
     scratch_make(scratch);
     write_texts();
     setenv("RECTO_LOG", "2", 1);
+    unsetenv("RECTO_DEVICE");
     for (int dense = 0; dense < 2; dense++) {
         struct gpu cpu;
         make_model(dense);
