@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Tries of a plan's capture. Staging memory starts as large as most models ever need, since graphs hold its address. */
-enum { CAPTURE_TRIES = 3, STAGING_LEAST = 1 << 20 };
+/* Tries of a plan's capture. Staging memory doubles, since graphs hold its address and are made anew each time. */
+enum { CAPTURE_TRIES = 3, STAGING_LEAST = 64 << 10 };
 
 struct lane {
     struct cuda_device *device;

@@ -69,6 +69,18 @@ recto_status gpu_embed(struct gpu *gpu, recto_model *model, bool dense, int firs
 
 recto_status gpu_embed_fp32(struct gpu *gpu, int first, int count) { return embed(gpu, gpu->model, expected_fp32, first, count); }
 
+recto_status gpu_embed_crowd(struct gpu *gpu, int count)
+{
+    static float      vectors[GPU_CROWD][GPU_WIDTH];
+    static recto_text crowd[GPU_CROWD];
+    for (int i = 0; i < count; i++)
+        crowd[i] = texts[0];
+    recto_status result = recto_embed(gpu->model, crowd, (size_t)count, NULL, &vectors[0][0], NULL, &gpu->error);
+    for (int i = 0; i < count && result == RECTO_OK; i++)
+        assert_int_equal(compare_bytes(vectors[i], expected[0][0], sizeof vectors[i]), COMPARE_SAME);
+    return result;
+}
+
 recto_engine_info gpu_usage(const struct gpu *gpu)
 {
     recto_engine_info info = { .struct_size = sizeof info };

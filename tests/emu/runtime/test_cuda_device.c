@@ -181,6 +181,44 @@ static void failed_capture_is_counted(void **state)
     gpu_close(&gpu);
 }
 
+/* Plans are dropped with their graphs, and traced and captured anew. */
+static void dropped_plans_take_their_graphs(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    for (int round = 1; round <= 3; round++) {
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(gpu_embed(&gpu, gpu.model, false, (round + i) % 2 * 4, 1), RECTO_OK);
+            assert_int_equal(gpu_embed(&gpu, gpu.model, false, 4, 3), RECTO_OK);
+        }
+        assert_true(gpu_usage(&gpu).graphs > 0);
+        engine_give_back(gpu.engine);
+        assert_int_equal(gpu_usage(&gpu).graphs, 0);
+        assert_int_equal(emu_runtime_usage().executables, 0);
+    }
+    assert_int_equal(gpu_usage(&gpu).fallbacks, 0);
+    gpu_close(&gpu);
+}
+
+/* Graphs copy from and to a lane's staging memory; when that is replaced, they are made anew. */
+static void staging_grows(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 1), RECTO_OK);
+    size_t before = emu_runtime_usage().host_bytes;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(gpu_embed_crowd(&gpu, GPU_CROWD), RECTO_OK);
+    assert_true(emu_runtime_usage().host_bytes > before);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 1), RECTO_OK);
+    assert_int_equal(gpu_usage(&gpu).captures, 3);
+    gpu_close(&gpu);
+}
+
 /* ---- Memory ---- */
 
 static void ceilings_hold(void **state)
@@ -394,6 +432,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(second_run_is_captured, begin, end),
         cmocka_unit_test_setup_teardown(one_graph_serves_all_mixes, begin, end),
         cmocka_unit_test_setup_teardown(failed_capture_is_counted, begin, end),
+        cmocka_unit_test_setup_teardown(dropped_plans_take_their_graphs, begin, end),
+        cmocka_unit_test_setup_teardown(staging_grows, begin, end),
         cmocka_unit_test_setup_teardown(ceilings_hold, begin, end),
         cmocka_unit_test_setup_teardown(device_without_memory, begin, end),
         cmocka_unit_test_setup_teardown(sleeps_and_wakes, begin, end),
