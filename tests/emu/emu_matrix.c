@@ -3,18 +3,6 @@
 
 #include <string.h>
 
-/* The value of one element; bits beyond its width are ignored. */
-float emu_element_value(uint32_t bits, enum emu_element type)
-{
-    if (type == EMU_BF16) {
-        uint32_t wide = bits << 16;
-        float    x;
-        memcpy(&x, &wide, 4);
-        return x;
-    }
-    return type == EMU_F16 ? emu_from_f16((uint16_t)bits) : emu_from_e4m3((uint8_t)bits);
-}
-
 struct moved { uint32_t *registers, address; int matrices; bool transpose, store; struct emu_site site; };
 
 static void move_matrices(struct emu_block *block, uint32_t lanes, void *const *arg)

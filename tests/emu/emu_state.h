@@ -296,8 +296,27 @@ void emu_access_note(struct emu_fiber *fiber, uintptr_t pc, struct emu_site site
 void emu_access_add(struct emu_worker *worker, struct emu_site site, bool write, uint64_t wavefronts, uint64_t ideal);
 void emu_access_cluster_end(struct emu_worker *worker);
 
-/* ---- emu_wgmma.c, emu_matrix.c ---- */
-void  emu_warpgroup_reset(struct emu_warpgroup *group);
-float emu_element_value(uint32_t bits, enum emu_element type);
+/* ---- emu_wgmma.c ---- */
+void emu_warpgroup_reset(struct emu_warpgroup *group);
+
+/* ---- elements of matrices, converted by the thousand ---- */
+
+static inline float emu_half_value(uint32_t bits)
+{
+    const uint32_t sign = (bits & 0x8000) << 16, rest = (bits & 0x7fff) << 13;
+    union { uint32_t bits; float value; } v = { .bits = rest };
+    v.value *= 0x1p112f;  /* exact, of denormals too */
+    if (rest >= UINT32_C(0x7c00) << 13)
+        v.bits = rest | 0x7f800000;
+    v.bits |= sign;
+    return v.value;
+}
+
+/* Bits beyond the element's width are ignored. */
+static inline float emu_element_value(uint32_t bits, enum emu_element type)
+{
+    union { uint32_t bits; float value; } wide = { .bits = bits << 16 };
+    return type == EMU_BF16 ? wide.value : type == EMU_F16 ? emu_half_value(bits & 0xffff) : emu_from_e4m3((uint8_t)bits);
+}
 
 #endif

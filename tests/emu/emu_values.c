@@ -1,5 +1,5 @@
 /* Conversions of single values, and functions that a device only approximates. */
-#include "emu_device.h"
+#include "emu_state.h"
 
 #include <math.h>
 #include <string.h>
@@ -18,13 +18,7 @@ static float float_of(uint32_t bits)
     return x;
 }
 
-float emu_from_f16(uint16_t bits)
-{
-    uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = bits & 0x7fff;
-    if (rest >= 0x7c00)
-        return float_of(sign | 0x7f800000 | (rest & 0x3ff) << 13);
-    return float_of(sign | bits_of(float_of(rest << 13) * 0x1p112f));  /* exact, denormals too */
-}
+float emu_from_f16(uint16_t bits) { return emu_half_value(bits); }
 
 uint16_t emu_to_f16(float value)
 {

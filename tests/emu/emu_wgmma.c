@@ -16,7 +16,7 @@ struct emu_accumulator {
     struct emu_accumulator *next;     /* among the free ones */
     float                  *d[128];   /* of each thread; null: not taken yet */
     int                     n, products;
-    float                   c[64][256];
+    float                   c[64][256] __attribute__((aligned(64)));
 };
 
 struct emu_product {
