@@ -39,6 +39,10 @@ class Planted(unittest.TestCase):
         self.assertIn("serialised", self.words("planted_serialised"))
         self.assertIn("HGMMA.64x128x16", self.rows["planted_serialised"]["counts"])
 
+    def test_registers_that_are_not_there(self):
+        self.assertIn("register_shortage", self.words("planted_shortage"))
+        self.assertNotIn("register_shortage", self.words("planted_serialised"))
+
     def test_local_memory(self):
         self.assertIn("local", self.words("planted_local", local=0))
 

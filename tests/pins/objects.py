@@ -30,6 +30,13 @@ class Kernel:
     def architecture(self):
         return int(re.sub(r"\D", "", self.target))
 
+    def register_shortage(self):
+        """How many registers a thread, summed over warpgroups, are wanted beyond those of the launch: setmaxnreg would wait for them
+        for ever. One warpgroup produces, the others consume."""
+        lowered, raised = sass.registers_wanted(self.code)
+        groups = self.threads // 128
+        return max(0, (lowered or self.registers) + (groups - 1) * raised - groups * self.registers) if raised else 0
+
     def blocks(self, dynamic_shared=0):
         """How many blocks a multiprocessor holds."""
         registers, threads, blocks, shared, barriers = LIMITS.get(self.architecture, LIMITS[80])

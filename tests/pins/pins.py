@@ -7,8 +7,9 @@
 
 Registers, slots of the hot loop and clocks of its bounding pipe may rise by 3 %; counts of matrix, special-function, copy and
 barrier instructions are exact; spilled bytes, accesses to local memory in the hot loop and named barriers may not rise, nor blocks
-of a multiprocessor fall; wgmma that wait for one another are never allowed. tests/pins/limits.tsv holds what a kernel has to reach
-whatever it was before. The table is of one compiler: another version is only reported. Exit 77: a tool is missing.
+of a multiprocessor fall; wgmma that wait for one another, and setmaxnreg beyond the registers of the launch, are never allowed.
+tests/pins/limits.tsv holds what a kernel has to reach whatever it was before. The table is of one compiler: another version is
+only reported. Exit 77: a tool is missing.
 """
 import csv
 import glob
@@ -62,7 +63,7 @@ def describe(kernel, dynamic):
         "blocks": kernel.blocks(dynamic), "slots": loop.slots, "clocks": clocks, "bound": bound,
         "counts": " ".join(f"{name}={count}" for name, count in loop.counts.items()) or "-",
         "spills": kernel.spills + kernel.stack, "local": loop.local, "serialised": kernel.serialised,
-        "uniform_moves": loop.uniform_moves,
+        "uniform_moves": loop.uniform_moves, "register_shortage": kernel.register_shortage(),
     }, loop
 
 
@@ -124,6 +125,8 @@ def compare(row, pinned):
     """What became worse than pinned, one sentence each."""
     if row["serialised"]:
         yield "serialised: its wgmma wait for one another"
+    if row["register_shortage"]:
+        yield f"register_shortage: setmaxnreg wants {row['register_shortage']} more than the launch has, and would wait for ever"
     if pinned is None:
         yield "is not in pins.tsv: look at `pins.py show`, then `pins.py write`"
         return

@@ -16,6 +16,15 @@ __global__ void planted_serialised(float *y, uint64_t a, uint64_t b, int steps)
         y[i * blockDim.x + threadIdx.x] = d[i];
 }
 
+/* A launch of 2 * 128 threads with 128 registers each, of which a consumer wants 240 while the producer keeps what it has. */
+__global__ void __launch_bounds__(256, 2) planted_shortage(float *y)
+{
+    if (warpgroup_index() == 0)
+        return;
+    registers_raise<240>();
+    y[threadIdx.x] = 1.0f;
+}
+
 /* A table with an index that is known only at run time lies in local memory. */
 __global__ void planted_local(float *y, const int *order)
 {

@@ -74,6 +74,15 @@ def hot_loop(code, target):
     return code[first:last + 1]
 
 
+def registers_wanted(code):
+    """(lowered, raised): what setmaxnreg leaves a producer and gives a consumer; None where a kernel has none."""
+    found = {}
+    for instruction in code:
+        if match := re.match(r"USETMAXREG\.(\w+)\S* .*?0x([0-9a-f]+)$", instruction.text):
+            found[match.group(1)] = int(match.group(2), 16)
+    return found.get("DEALLOC"), found.get("TRY_ALLOC")
+
+
 @dataclass
 class Loop:
     slots: int
