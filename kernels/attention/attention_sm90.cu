@@ -80,9 +80,13 @@ struct large_item {
     int tiles;  /* of keys, that some row of the tile sees */
 };
 
-template <int HEAD> DEVICE struct large_item large_item_at(const struct large_work &w, int index, int count)
+/* How much there is to do is read again wherever it is asked for: registers are dearer. */
+DEVICE int large_count(const struct large_work &w) { return w.rows.schedule->large; }
+
+template <int HEAD> DEVICE struct large_item large_item_at(const struct large_work &w, int index)
 {
-    constexpr int               ROWS = large_consumers(HEAD) * 64;
+    constexpr int               ROWS  = large_consumers(HEAD) * 64;
+    const int                   count = large_count(w);
     const struct schedule_large tile = schedule_large_tiles(w.rows.schedule)[index % count];
     const int                   last = tile.row - tile.start + ROWS;
     const int                   seen = w.rows.causal ? min(tile.length, last) : tile.length;
@@ -100,12 +104,12 @@ template <int HEAD, int BOX_ROWS> DEVICE void large_load(uint32_t to, const CUte
         tma_load_2d(to + half * BOX_ROWS * LARGE_COLUMN_BYTES, map, barrier, column + half * 64, row);
 }
 
-template <int HEAD> DEVICE void large_produce(const struct large_work &w, const struct large_memory<HEAD> &m, int count)
+template <int HEAD> DEVICE void large_produce(const struct large_work &w, const struct large_memory<HEAD> &m)
 {
     constexpr int STAGES = large_stages(HEAD), CONSUMERS = large_consumers(HEAD);
     int           ring = 0, queries = 0;  /* how many were loaded */
-    for (int index = (int)blockIdx.x; index < count * w.heads; index += (int)gridDim.x, queries++) {
-        const struct large_item item = large_item_at<HEAD>(w, index, count);
+    for (int index = (int)blockIdx.x; index < large_count(w) * w.heads; index += (int)gridDim.x, queries++) {
+        const struct large_item item = large_item_at<HEAD>(w, index);
         const int               kv_column = item.head / w.rows.shared_heads * HEAD, half = queries & 1;
         mbarrier_wait(m.query_empty + 8 * half, (uint32_t)(queries / 2 & 1) ^ 1);
         mbarrier_arrive_expect(m.query_full + 8 * half, large_query_bytes(HEAD));
@@ -129,13 +133,13 @@ template <int HEAD> DEVICE void large_produce(const struct large_work &w, const 
 }
 
 /* Warp 1: zeroes what a torn tile of values holds beyond its sequence. */
-template <int HEAD> DEVICE void large_mend(const struct large_work &w, const struct large_memory<HEAD> &m, uint8_t *shared, int count)
+template <int HEAD> DEVICE void large_mend(const struct large_work &w, const struct large_memory<HEAD> &m, uint8_t *shared)
 {
     constexpr int STAGES = large_stages(HEAD);
     int           ring = 0;
     uint32_t      parities = 0;  /* of `landed`, a bit a stage: a stage is used for torn tiles now and then */
-    for (int index = (int)blockIdx.x; index < count * w.heads; index += (int)gridDim.x) {
-        const struct large_item item  = large_item_at<HEAD>(w, index, count);
+    for (int index = (int)blockIdx.x; index < large_count(w) * w.heads; index += (int)gridDim.x) {
+        const struct large_item item  = large_item_at<HEAD>(w, index);
         const int               valid = item.length - (item.tiles - 1) * LARGE_KEYS, stage = ring % STAGES;
         ring += item.tiles;
         if (valid >= LARGE_KEYS)
@@ -293,8 +297,8 @@ template <int HEAD> DEVICE void large_skip(const struct large_memory<HEAD> &m, i
     }
 }
 
-template <class T, int HEAD> DEVICE void large_consume(const struct large_work &w, const struct large_memory<HEAD> &m, uint8_t *shared,
-                                                       int consumer, int count)
+template <class T, int HEAD>
+DEVICE void large_consume(const struct large_work &w, const struct large_memory<HEAD> &m, uint8_t *shared, int consumer)
 {
     constexpr int  STAGES = large_stages(HEAD), CONSUMERS = large_consumers(HEAD), KEYS = large_key_bytes(HEAD);
     const int      thread = (int)threadIdx.x % 128, row0 = consumer * 64;
@@ -306,8 +310,8 @@ template <class T, int HEAD> DEVICE void large_consume(const struct large_work &
     int            ring = 0, items = 0;
     if (consumer == CONSUMERS - 1)
         turn_pass<CONSUMERS>(consumer);  /* the first warpgroup may start */
-    for (int index = (int)blockIdx.x; index < count * w.heads; index += (int)gridDim.x, items++) {
-        const struct large_item item = large_item_at<HEAD>(w, index, count);
+    for (int index = (int)blockIdx.x; index < large_count(w) * w.heads; index += (int)gridDim.x, items++) {
+        const struct large_item item = large_item_at<HEAD>(w, index);
         const int place = item.row - item.start + row0;  /* of the warpgroup's first row in its sequence */
         /* the last tile that some row of the warpgroup sees; none: its rows lie past the sequence */
         int       t    = place >= item.length ? -1 : w.rows.causal ? min(item.tiles - 1, (place + 63) / LARGE_KEYS) : item.tiles - 1;
@@ -323,8 +327,9 @@ template <class T, int HEAD> DEVICE void large_consume(const struct large_work &
 #pragma unroll
             for (int i = 0; i < HEAD / 2; i++)
                 y[i] = 0.0f;
-            int stage = ring % STAGES;
-            mbarrier_wait(m.key_full + 8 * stage, (uint32_t)(ring / STAGES & 1));
+            int      stage  = ring % STAGES;
+            uint32_t parity = (uint32_t)(ring / STAGES & 1);
+            mbarrier_wait(m.key_full + 8 * stage, parity);
             turn_wait<CONSUMERS>(consumer);
             large_scores<T, HEAD>(s, queries, keys0 + (uint64_t)(stage * KEYS / 16));
             turn_pass<CONSUMERS>(consumer);
@@ -337,11 +342,14 @@ template <class T, int HEAD> DEVICE void large_consume(const struct large_work &
                 large_mask(s, w.rows.causal ? min(left, row + 1) : left, w.rows.causal ? min(left, row + 9) : left);
             large_softmax<true>(s, rows, w.rows.scale);
             large_pack<T>(weights, s);
-            for (; t > 0; t--, ring++) {
-                const int before = stage;
-                stage            = (ring + 1) % STAGES;
-                mbarrier_wait(m.key_full + 8 * stage, (uint32_t)((ring + 1) / STAGES & 1));
-                mbarrier_wait(m.value_full + 8 * before, (uint32_t)(ring / STAGES & 1));
+            ring += t + 1;
+            for (; t > 0; t--) {
+                const int      before        = stage;
+                const uint32_t parity_before = parity;
+                stage                        = (stage + 1) % STAGES;
+                parity ^= stage == 0;
+                mbarrier_wait(m.key_full + 8 * stage, parity);
+                mbarrier_wait(m.value_full + 8 * before, parity_before);
                 turn_wait<CONSUMERS>(consumer);
                 large_scores<T, HEAD>(s, queries, keys0 + (uint64_t)(stage * KEYS / 16));
                 large_mix<T, HEAD>(y, weights, values0 + (uint64_t)(before * KEYS / 16));
@@ -362,14 +370,13 @@ template <class T, int HEAD> DEVICE void large_consume(const struct large_work &
             }
             if (lead)
                 mbarrier_arrive(m.query_empty + 8 * half);
-            mbarrier_wait(m.value_full + 8 * stage, (uint32_t)(ring / STAGES & 1));
+            mbarrier_wait(m.value_full + 8 * stage, parity);
             wgmma_fence();
             large_mix<T, HEAD>(y, weights, values0 + (uint64_t)(stage * KEYS / 16));
             wgmma_wait<0>();
             wgmma_settle(y);
             if (lead)
                 mbarrier_arrive(m.value_empty + 8 * stage);
-            ring++;
             large_store<T, HEAD>(w, y, rows, shared + (m.results - m.queries) + own, m.results + own, item, row0);
         } else if (lead) {
             mbarrier_arrive(m.query_empty + 8 * half);
@@ -385,7 +392,7 @@ __global__ void __launch_bounds__(128 * (large_consumers(HEAD) + 1), 1) attentio
     constexpr int CONSUMERS = large_consumers(HEAD);
     SHARED_DYNAMIC(uint8_t, shared, 1024);
     const struct large_memory<HEAD> m = large_memory_at<HEAD>(shared_address(shared));
-    const int warpgroup = warpgroup_index(), large = w.rows.schedule->large, small = w.rows.schedule->small;
+    const int                       warpgroup = warpgroup_index();
     if (threadIdx.x == 0) {
         for (int i = 0; i < 2; i++) {
             mbarrier_init(m.query_full + 8 * i, 1);
@@ -404,19 +411,21 @@ __global__ void __launch_bounds__(128 * (large_consumers(HEAD) + 1), 1) attentio
     if (warpgroup == 0) {
         registers_lower<large_producer_registers(HEAD)>();
         if (threadIdx.x == 0)
-            large_produce<HEAD>(w, m, large);
+            large_produce<HEAD>(w, m);
         else if (threadIdx.x / 32 == 1)
-            large_mend<HEAD>(w, m, shared, large);
+            large_mend<HEAD>(w, m, shared);
         return;
     }
     registers_raise<large_consumer_registers(HEAD)>();
     const int consumer = warpgroup - 1;
-    large_consume<T, HEAD>(w, m, shared, consumer, large);
+    large_consume<T, HEAD>(w, m, shared, consumer);
+    const int small = w.rows.schedule->small;
     if (small == 0)
         return;
     named_barrier_sync<4, 128 * CONSUMERS>();  /* every consumer is done with the ring: small tiles use its memory */
     for (int index = (int)blockIdx.x * CONSUMERS + consumer; index < small * w.heads; index += (int)gridDim.x * CONSUMERS)
-        attention_strips<T, HEAD, CONSUMERS>(w.rows, index % small, index / small, shared + consumer * strips_shared_bytes(HEAD), consumer);
+        attention_strips<T, HEAD, CONSUMERS>(w.rows, index % small, index / small, shared + consumer * strips_shared_bytes(HEAD),
+                                             consumer);
 }
 
 static cudaError_t large_maps(const struct cuda_launch *launch, const struct attention_args *a, struct large_work *w)

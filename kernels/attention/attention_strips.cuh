@@ -88,7 +88,7 @@ DEVICE int strips_thread() { return (int)threadIdx.x % STRIPS_THREADS; }
 template <class T, int HEAD>
 DEVICE void strips_fetch(uint32_t shared, const T *from, size_t stride, const struct schedule_strip *strips, int head_size)
 {
-#pragma unroll
+#pragma unroll 2 /* more addresses at once would not find registers beside the sums */
     for (int i = 0; i < SCHEDULE_TILE * HEAD / 8 / STRIPS_THREADS; i++) {
         const int  piece = i * STRIPS_THREADS + strips_thread(), slot = piece / (HEAD / 8), chunk = piece % (HEAD / 8);
         const int  row = slot % SCHEDULE_STRIP, strip = slot / SCHEDULE_STRIP;
@@ -102,7 +102,7 @@ DEVICE void strips_fetch(uint32_t shared, const T *from, size_t stride, const st
 template <class T, int HEAD>
 DEVICE void strips_fetch_rows(uint32_t shared, const T *from, size_t stride, int row, int count, int head_size)
 {
-#pragma unroll
+#pragma unroll 2 /* more addresses at once would not find registers beside the sums */
     for (int i = 0; i < SCHEDULE_TILE * HEAD / 8 / STRIPS_THREADS; i++) {
         const int  piece = i * STRIPS_THREADS + strips_thread(), slot = piece / (HEAD / 8), chunk = piece % (HEAD / 8);
         const bool valid = slot < count && chunk * 8 < head_size;
@@ -125,7 +125,8 @@ template <class T, int HEAD, int GROUPS>
 DEVICE void attention_strips(const struct strips_work &w, int tile, int head, uint8_t *shared, int group)
 {
     constexpr int  STAGES = strips_stages(HEAD);
-    constexpr bool HELD   = HEAD <= 128;  /* queries stay in registers */
+    constexpr bool HELD   = HEAD <= 128 && GROUPS == 0;  /* queries stay in registers; beside warpgroups there are too few */
+    constexpr int  UNROLLED = HELD ? HEAD / 16 : 2;  /* steps along the head, where they may be fewer */
     constexpr int  TILE   = SCHEDULE_TILE * HEAD * 2;
     const int      warp = strips_thread() / 32, lane = warp_lane();
     const uint32_t queries = shared_address(shared), keys = queries + TILE, values = keys + STAGES * TILE;
@@ -188,7 +189,7 @@ DEVICE void attention_strips(const struct strips_work &w, int tile, int head, ui
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 s[j][0][i] = s[j][1][i] = 0.0f;
-#pragma unroll
+#pragma unroll UNROLLED
             for (int step = 0; step < HEAD / 16; step++) {
                 uint32_t b[4], read[4];
                 ldmatrix_x4(b, strips_block_b<HEAD>(tile_k, slot0 + j * 16, step));
@@ -263,6 +264,7 @@ DEVICE void attention_strips(const struct strips_work &w, int tile, int head, ui
     }
 
     /* Through the strip's own queries in shared memory, so that rows leave in whole 16-byte chunks. */
+    __syncwarp();  /* all lanes have read them */
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 1);
