@@ -83,8 +83,9 @@ struct caller {
 static void *call_often(void *argument)
 {
     struct caller *caller = argument;
+    struct gpu     own    = *caller->gpu;  /* an error of its own */
     for (int i = 0; i < 40 && !caller->failed; i++)
-        caller->failed = gpu_embed(caller->gpu, caller->gpu->model, false, (i * 5 + caller->number) % GPU_TEXTS, 1) != RECTO_OK;
+        caller->failed = gpu_embed(&own, own.model, false, (i * 5 + caller->number) % GPU_TEXTS, 1) != RECTO_OK;
     return NULL;
 }
 
@@ -126,7 +127,7 @@ static void second_run_is_captured(void **state)
     assert_int_equal(emu_runtime_usage().launches - before, 2 * LAUNCHES);
     assert_int_equal(gpu_usage(&gpu).captures, 1);
     struct emu_runtime_usage warm = emu_runtime_usage();
-    uint64_t                 calls = emu_runtime_calls();
+    uint64_t calls = emu_runtime_calls(), booked = gpu_usage(&gpu).bytes_in_use;
     for (int i = 0; i < 5; i++)
         assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
     struct emu_runtime_usage usage = emu_runtime_usage();
@@ -135,6 +136,7 @@ static void second_run_is_captured(void **state)
     assert_int_equal(usage.kernels - warm.kernels, 5 * LAUNCHES);
     assert_int_equal(usage.device_bytes, warm.device_bytes);
     assert_int_equal(usage.host_bytes, warm.host_bytes);
+    assert_int_equal(gpu_usage(&gpu).bytes_in_use, booked);
     recto_engine_info info = gpu_usage(&gpu);
     assert_int_equal(info.replays, 6);
     assert_int_equal(info.graphs, 1);
@@ -313,6 +315,22 @@ static void idle_models_make_room(void **state)
     gpu_close(&gpu);
 }
 
+static void cycles_leave_nothing(void **state)
+{
+    (void)state;
+    for (int cycle = 0; cycle < 12; cycle++) {
+        struct gpu gpu;
+        open_well(&gpu, &(struct gpu_options){ .dense = cycle % 2, .threads = 2 });
+        for (int i = 0; i < cycle % 4; i++)
+            assert_int_equal(gpu_embed(&gpu, gpu.model, cycle % 2, cycle, 4), RECTO_OK);
+        recto_model_close(gpu.model);
+        gpu.model = NULL;
+        assert_int_equal(gpu_usage(&gpu).device_bytes_in_use, 0);  /* arenas were given back with the model */
+        gpu_close(&gpu);
+        gpu_check_nothing_left();
+    }
+}
+
 /* ---- Refusals ---- */
 
 /* `--device cuda` refuses with the sentence, auto takes the CPU and says it, aloud where a GPU is here and cannot be used. */
@@ -438,6 +456,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(device_without_memory, begin, end),
         cmocka_unit_test_setup_teardown(sleeps_and_wakes, begin, end),
         cmocka_unit_test_setup_teardown(idle_models_make_room, begin, end),
+        cmocka_unit_test_setup_teardown(cycles_leave_nothing, begin, end),
         cmocka_unit_test_setup_teardown(says_why_there_is_no_device, begin, end),
         cmocka_unit_test_setup_teardown(automatic_choices, begin, end),
         cmocka_unit_test_setup_teardown(int8_is_refused, begin, end),
