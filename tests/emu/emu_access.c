@@ -148,7 +148,8 @@ static struct open *open_at(const struct place *place, int warp)
     return NULL;
 }
 
-void emu_access_note(struct emu_fiber *f, uintptr_t pc, struct emu_site site, uint64_t address, int bytes, bool write, bool shared)
+void emu_access_note(struct emu_fiber *f, uintptr_t pc, struct emu_site site, uint64_t address, int bytes, bool write,
+                     bool shared)
 {
     struct place place = { pc, pc ? NULL : site.file, pc ? 0 : site.line, write, shared };
     struct open *o     = open_at(&place, f->index / 32);

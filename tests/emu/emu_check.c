@@ -187,7 +187,8 @@ static uint8_t bytes_of(uint32_t i, uint32_t offset, uint32_t bytes)
 static bool read_after_write(const struct access *a, const struct emu_cell *c, uint32_t at)
 {
     char one[64], two[64], pc[40];
-    bool own_copy = a->agent == EMU_CP_ASYNC && clock_of(c->written) == CLOCK_NEVER && number_of(c->written) == number_of(a->epoch);
+    bool own_copy =
+        a->agent == EMU_CP_ASYNC && clock_of(c->written) == CLOCK_NEVER && number_of(c->written) == number_of(a->epoch);
     if (!saw(a->clock, c->written) && !own_copy) {
         if (emu_check_once(emu_worker, place_of(a), a->write))
             emu_finding(a->site, "race: %s of shared 0x%x by %s is not ordered after a write by %s at %s:%d%s",
@@ -196,7 +197,8 @@ static bool read_after_write(const struct access *a, const struct emu_cell *c, u
         return false;
     }
     if (a->agent == EMU_ASYNC_READ && !c->by_async && number_of(c->written) < emu_worker->threads &&
-        emu_worker->fibers[number_of(c->written)]->proxy_clock < clock_of(c->written) && emu_check_once(emu_worker, place_of(a), 2))
+        emu_worker->fibers[number_of(c->written)]->proxy_clock < clock_of(c->written) &&
+        emu_check_once(emu_worker, place_of(a), 2))
         emu_finding(a->site, "the async proxy reads shared 0x%x, written by %s at %s:%d without fence.proxy.async", at,
                     name_of(number_of(c->written), one), c->file ? c->file : "?", c->line);
     return true;
@@ -368,7 +370,8 @@ void emu_check_mbarrier_wait(struct emu_fiber *f, struct emu_mbarrier *m, struct
 
 static void must_see_fence(const struct emu_mbarrier *m, struct emu_site site)
 {
-    if (emu_worker->fibers[number_of(m->init)]->init_fence < m->init_serial && emu_check_once(emu_worker, (uintptr_t)site.line, 6))
+    if (emu_worker->fibers[number_of(m->init)]->init_fence < m->init_serial &&
+        emu_check_once(emu_worker, (uintptr_t)site.line, 6))
         emu_finding(site, "a copy signals mbarrier 0x%x, initialised at %s:%d without fence.mbarrier_init after it", m->address,
                     m->init_site.file, m->init_site.line);
 }

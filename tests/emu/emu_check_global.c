@@ -122,7 +122,14 @@ static bool conflicts(const struct emu_worker *w, const struct emu_fiber *f, uin
     return !block_released(block);
 }
 
-struct touch { struct emu_worker *w; struct emu_fiber *f; bool write, atomic, must_be_written; struct emu_site site; uintptr_t pc; uint64_t bytes; };
+struct touch {
+    struct emu_worker *w;
+    struct emu_fiber  *f;
+    bool               write, atomic, must_be_written;
+    struct emu_site    site;
+    uintptr_t          pc;
+    uint64_t           bytes;  /* which of the cell's two */
+};
 
 /* False once something was wrong: the rest of the access would only repeat it. */
 static bool cell_touch(const struct touch *t, struct emu_shadow_cells *s, size_t cell, size_t piece_bytes)
@@ -144,9 +151,9 @@ static bool cell_touch(const struct touch *t, struct emu_shadow_cells *s, size_t
         other = read;
     if (other) {
         if (emu_check_once(t->w, place, 9))
-            emu_finding(t->site, "race on device memory: %s of byte %zu of %zu, %s by block %u, thread %u%s", t->write ? "write" : "read",
-                        cell * CELL_BYTES, piece_bytes, other == written ? "written" : "read", (unsigned)(other >> 28 & 0xfffff),
-                        (unsigned)(other >> 18 & 0x3ff), emu_check_place(t->pc, pc));
+            emu_finding(t->site, "race on device memory: %s of byte %zu of %zu, %s by block %u, thread %u%s",
+                        t->write ? "write" : "read", cell * CELL_BYTES, piece_bytes, other == written ? "written" : "read",
+                        (unsigned)(other >> 28 & 0xfffff), (unsigned)(other >> 18 & 0x3ff), emu_check_place(t->pc, pc));
         return false;
     }
     if (t->write) {
@@ -172,15 +179,15 @@ void emu_check_global(struct emu_fiber *f, const void *memory, size_t bytes, boo
     struct emu_shadow_cells *s = emu_memory_cells(memory, &offset, &piece);
     if (!piece) {
         if (emu_check_once(t.w, place, 6))
-            emu_finding(site, "%s of %zu bytes at %p: neither shared, local nor device memory%s", write ? "write" : "read", bytes, memory,
-                        emu_check_place(pc, text));
+            emu_finding(site, "%s of %zu bytes at %p: neither shared, local nor device memory%s", write ? "write" : "read",
+                        bytes, memory, emu_check_place(pc, text));
         return;
     }
     size_t here = offset + bytes > piece ? piece - offset : bytes, unused;
     if (here < bytes && !emu_memory_cells((const char *)memory + here, &unused, &unused)) {
         if (emu_check_once(t.w, place, 7))
-            emu_finding(site, "%s of %zu bytes runs %zu bytes past device memory of %zu%s", write ? "write" : "read", bytes, bytes - here,
-                        piece, emu_check_place(pc, text));
+            emu_finding(site, "%s of %zu bytes runs %zu bytes past device memory of %zu%s", write ? "write" : "read", bytes,
+                        bytes - here, piece, emu_check_place(pc, text));
         return;
     }
     for (size_t cell = offset / CELL_BYTES; s && cell < (offset + here + CELL_BYTES - 1) / CELL_BYTES; cell++) {
@@ -209,8 +216,8 @@ void emu_check_access(const void *memory, size_t bytes, bool write, bool atomic,
     const struct emu_site    site = { "(plain access)", 0 };
     if (!f || f->inside || !w->shadow || w->inside)
         return;
-    if ((size_t)((const char *)memory - f->stack) < f->stack_bytes || (size_t)((const char *)memory - (const char *)f) < sizeof *f ||
-        memory == (const void *)&emu_current)
+    if ((size_t)((const char *)memory - f->stack) < f->stack_bytes ||
+        (size_t)((const char *)memory - (const char *)f) < sizeof *f || memory == (const void *)&emu_current)
         return;
     size_t offset = (size_t)((const char *)memory - f->block->arena);
     bool   shared = offset < EMU_SHARED_BYTES;
@@ -218,8 +225,8 @@ void emu_check_access(const void *memory, size_t bytes, bool write, bool atomic,
     w->inside++;
     if (shared && !emu_shared_inside(f->block, (uint32_t)offset, bytes)) {
         if (emu_check_once(w, pc, 10))
-            emu_finding(site, "%s of %zu bytes of shared memory at 0x%zx is out of bounds%s", write ? "write" : "read", bytes, offset,
-                        emu_check_place(pc, text));
+            emu_finding(site, "%s of %zu bytes of shared memory at 0x%zx is out of bounds%s", write ? "write" : "read", bytes,
+                        offset, emu_check_place(pc, text));
     } else if (shared && !atomic) {
         emu_check_shared_plain(f, (uint32_t)offset, (uint32_t)bytes, write, pc);
     } else if (!shared) {

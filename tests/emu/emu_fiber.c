@@ -87,7 +87,8 @@ void emu_fiber_restart(struct emu_fiber *fiber)
 static struct emu_fiber *fiber_make(int index)
 {
     struct emu_fiber *fiber = calloc(1, sizeof *fiber);
-    char *memory = mmap(NULL, STACK_BYTES + GUARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *memory =
+        mmap(NULL, STACK_BYTES + GUARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (!fiber || memory == MAP_FAILED || mprotect(memory, GUARD_BYTES, PROT_NONE)) {
         fprintf(stderr, "[emu] no memory for the stack of thread %d\n", index);
         abort();

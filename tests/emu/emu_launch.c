@@ -247,7 +247,8 @@ static struct emu_worker *worker_at(int i)
 static enum emu_status refuse(const struct emu_launch *launch, const char *name, enum emu_status status, const char *why)
 {
     if (!emu_settings()->quiet)
-        fprintf(stderr, "[emu] launch of %s refused: %s (grid %u,%u,%u, block %u,%u,%u, cluster %u,%u,%u, %zu bytes shared)\n", name,
+        fprintf(stderr,
+                "[emu] launch of %s refused: %s (grid %u,%u,%u, block %u,%u,%u, cluster %u,%u,%u, %zu bytes shared)\n", name,
                 why, launch->grid.x, launch->grid.y, launch->grid.z, launch->block.x, launch->block.y, launch->block.z,
                 launch->cluster.x, launch->cluster.y, launch->cluster.z, launch->shared_bytes);
     return status;

@@ -159,7 +159,8 @@ void emu_memory_written(const void *memory, size_t bytes)
         struct piece *p = find(at);
         if (!p)
             break;
-        size_t here = (size_t)(p->memory + p->bytes - at) < (size_t)(end - at) ? (size_t)(p->memory + p->bytes - at) : (size_t)(end - at);
+        size_t here = (size_t)(p->memory + p->bytes - at) < (size_t)(end - at) ? (size_t)(p->memory + p->bytes - at)
+                                                                               : (size_t)(end - at);
         emu_cells_written(p->cells, (size_t)(at - p->memory), here);
         at += here;
     }

@@ -104,8 +104,9 @@ static void say(const char *text, struct emu_site site)
     int n = snprintf(line, sizeof line, "%s\n", text);
     if (f && n > 0 && (size_t)n < sizeof line)
         n += snprintf(line + n, sizeof line - (size_t)n, "      kernel %s, block (%u,%u,%u), thread (%u,%u,%u), at %s:%d\n",
-                      emu_worker->running->kernel->name, f->thread.block_index.x, f->thread.block_index.y, f->thread.block_index.z,
-                      f->thread.thread_index.x, f->thread.thread_index.y, f->thread.thread_index.z, site.file, site.line);
+                      emu_worker->running->kernel->name, f->thread.block_index.x, f->thread.block_index.y,
+                      f->thread.block_index.z, f->thread.thread_index.x, f->thread.thread_index.y, f->thread.thread_index.z,
+                      site.file, site.line);
     if (n > 0 && (size_t)n < sizeof line)
         n += snprintf(line + n, sizeof line - (size_t)n, "      again: EMU_ORDER=%s EMU_ASYNC=%s EMU_SEED=%llu%s\n",
                       order_names[s->order], async_names[s->async], (unsigned long long)s->seed, s->check ? " EMU_CHECK=1" : "");

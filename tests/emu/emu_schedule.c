@@ -234,15 +234,16 @@ static void end_of_thread(struct emu_fiber *f)
 static void end_of_cluster(struct emu_worker *w)
 {
     if (w->transfers.count) {
-        emu_finding(w->transfers.items[0].site, "%d asynchronous copies still in flight when the block ended", w->transfers.count);
+        emu_finding(w->transfers.items[0].site, "%d asynchronous copies still in flight when the block ended",
+                    w->transfers.count);
         return;
     }
     for (int b = 0; b < w->block_count; b++)
         for (int i = 0; i < w->blocks[b].mbarriers.count; i++) {
             const struct emu_mbarrier *m = &w->blocks[b].mbarriers.items[i];
             if (m->bytes) {
-                emu_finding(m->init_site, "mbarrier 0x%x ends with %lld bytes expected but not received: what is expected and what "
-                            "is copied differ", m->address, (long long)m->bytes);
+                emu_finding(m->init_site, "mbarrier 0x%x ends with %lld bytes expected but not received", m->address,
+                            (long long)m->bytes);
                 return;
             }
         }

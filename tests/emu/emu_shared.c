@@ -131,8 +131,8 @@ void *emu_shared_pointer(uint32_t address, size_t bytes, size_t alignment, struc
     if (offset & (alignment - 1))
         emu_fail(site, "misaligned shared address 0x%x: a multiple of %zu is needed", address, alignment);
     if (!emu_shared_inside(block, offset, bytes))
-        emu_fail(site, "shared memory out of bounds: [0x%x, +%zu), the dynamic part is [0x%x, +%u)", address, bytes, EMU_SHARED_BASE,
-                 block->dynamic_bytes);
+        emu_fail(site, "shared memory out of bounds: [0x%x, +%zu), the dynamic part is [0x%x, +%u)", address, bytes,
+                 EMU_SHARED_BASE, block->dynamic_bytes);
     return block->arena + offset;
 }
 

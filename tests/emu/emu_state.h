@@ -33,7 +33,16 @@ void emu_list_drop(void *items, int *count, int n, size_t item_bytes);
 
 /* ---- what a thread may wait for ---- */
 
-enum emu_wait { EMU_READY, EMU_AT_BARRIER, EMU_IN_WARP, EMU_AT_MBARRIER, EMU_AT_WGMMA, EMU_AT_CLUSTER, EMU_AT_REGISTERS, EMU_EXITED };
+enum emu_wait {
+    EMU_READY,
+    EMU_AT_BARRIER,
+    EMU_IN_WARP,
+    EMU_AT_MBARRIER,
+    EMU_AT_WGMMA,
+    EMU_AT_CLUSTER,
+    EMU_AT_REGISTERS,
+    EMU_EXITED
+};
 
 struct emu_map {  /* inside a CUtensorMap */
     char    *base;
@@ -278,7 +287,8 @@ void emu_check_cluster_arrive(struct emu_fiber *fiber);
 void emu_check_cluster_done(struct emu_worker *worker);
 void emu_check_cluster_wait(struct emu_fiber *fiber);
 void emu_check_mbarrier_init(struct emu_fiber *fiber, struct emu_mbarrier *barrier, struct emu_site site);
-void emu_check_mbarrier_arrive(struct emu_fiber *fiber, struct emu_block *block, struct emu_mbarrier *barrier, struct emu_site site);
+void emu_check_mbarrier_arrive(struct emu_fiber *fiber, struct emu_block *block, struct emu_mbarrier *barrier,
+                               struct emu_site site);
 void emu_check_mbarrier_phase(struct emu_mbarrier *barrier);
 void emu_check_mbarrier_wait(struct emu_fiber *fiber, struct emu_mbarrier *barrier, struct emu_site site);
 void emu_check_transfer_start(struct emu_fiber *fiber, struct emu_transfer *transfer, struct emu_block *block, uint32_t offset,
@@ -292,7 +302,8 @@ void emu_check_launch(const struct emu_running *running);
 void emu_check_global(struct emu_fiber *fiber, const void *memory, size_t bytes, bool write, bool atomic, bool initialised,
                       struct emu_site site, uintptr_t pc);
 void emu_check_map_rows(struct emu_fiber *fiber, const struct emu_map *map, const int *at, bool write, struct emu_site site);
-void emu_access_note(struct emu_fiber *fiber, uintptr_t pc, struct emu_site site, uint64_t address, int bytes, bool write, bool shared);
+void emu_access_note(struct emu_fiber *fiber, uintptr_t pc, struct emu_site site, uint64_t address, int bytes, bool write,
+                     bool shared);
 void emu_access_add(struct emu_worker *worker, struct emu_site site, bool write, uint64_t wavefronts, uint64_t ideal);
 void emu_access_cluster_end(struct emu_worker *worker);
 

@@ -188,8 +188,8 @@ static void start_load(struct emu_fiber *self, const struct emu_transfer *wanted
         if (block->live == 0)
             emu_fail(t->site, "a copy into block %d of the cluster, all of whose threads have exited", rank);
         if (!emu_shared_inside(block, t->to, t->bytes))
-            emu_fail(t->site, "a copy out of bounds of shared memory: [0x%x, +%u), the dynamic part is [0x%x, +%u)", t->to, t->bytes,
-                     EMU_SHARED_BASE, block->dynamic_bytes);
+            emu_fail(t->site, "a copy out of bounds of shared memory: [0x%x, +%u), the dynamic part is [0x%x, +%u)", t->to,
+                     t->bytes, EMU_SHARED_BASE, block->dynamic_bytes);
         struct emu_mbarrier *m = emu_mbarrier_find(block, t->barrier);
         if (!m)
             emu_fail(t->site, "mbarrier 0x%x used before mbarrier.init", t->barrier);
@@ -205,7 +205,9 @@ static void start_load(struct emu_fiber *self, const struct emu_transfer *wanted
 void emu_tma_load(const struct emu_tma *tma, struct emu_site site)
 {
     struct emu_fiber   *self = emu_enter();
-    struct emu_transfer t    = { .kind = EMU_TENSOR_LOAD, .fiber = self, .to = tma->shared, .barrier = tma->barrier, .site = site };
+    struct emu_transfer t = {
+        .kind = EMU_TENSOR_LOAD, .fiber = self, .to = tma->shared, .barrier = tma->barrier, .site = site
+    };
     t.map                    = map_of(tma->map, tma->rank, site);
     t.bytes                  = box_bytes(&t.map);
     t.ranks                  = tma->ranks ? tma->ranks : 1u << self->block->rank;
@@ -214,8 +216,10 @@ void emu_tma_load(const struct emu_tma *tma, struct emu_site site)
         emu_fail(site, "TMA load to shared address 0x%x: a multiple of 128 is needed", tma->shared);
     uint32_t pattern = 128u << t.map.swizzle;
     if (t.map.swizzle && tma->shared % pattern && t.bytes > pattern)
-        emu_finding(site, "TMA load with a swizzle of %u bytes to shared address 0x%x: its pattern repeats every %u bytes, and the "
-                    "tile does not start with it", 16u << t.map.swizzle, tma->shared, pattern);
+        emu_finding(site,
+                    "TMA load with a swizzle of %u bytes to shared address 0x%x: its pattern repeats every %u bytes, and the "
+                    "tile does not start with it",
+                    16u << t.map.swizzle, tma->shared, pattern);
     if (emu_worker->shadow)
         emu_check_map_rows(self, &t.map, tma->at, false, site);
     start_load(self, &t);

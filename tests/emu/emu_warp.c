@@ -5,8 +5,8 @@
 
 const char *emu_collective_name(enum emu_collective op)
 {
-    static const char *const names[] = { "a shuffle", "a vote", "__syncwarp", "ldmatrix", "stmatrix", "mma.sync", "redux", "match",
-                                         "elect", "setmaxnreg" };
+    static const char *const names[] = { "a shuffle", "a vote", "__syncwarp", "ldmatrix", "stmatrix",
+                                         "mma.sync",  "redux",  "match",      "elect",    "setmaxnreg" };
     return names[op];
 }
 
@@ -47,8 +47,8 @@ static void must_match(const struct emu_fiber *self, int lane, int other, struct
         return;
     const struct emu_site there = self->block->fibers[self->thread.warp * 32 + other]->site;
     emu_fail(site, "divergent warp: lane %d in %s with mask 0x%08x, but lane %d waits in %s with mask 0x%08x at %s:%d", lane,
-             emu_collective_name(w->op[lane]), w->mask[lane], other, emu_collective_name(w->op[other]), w->mask[other], there.file,
-             there.line);
+             emu_collective_name(w->op[lane]), w->mask[lane], other, emu_collective_name(w->op[other]), w->mask[other],
+             there.file, there.line);
 }
 
 void emu_collect(enum emu_collective op, emu_together *run, uint32_t mask, void *arg, struct emu_site site)

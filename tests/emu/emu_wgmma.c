@@ -114,7 +114,8 @@ static void tile_give_back(const struct emu_accumulator *t, struct emu_site site
             uint32_t bits;
             memcpy(&bits, &d[i], 4);
             if (bits != IN_FLIGHT_BITS)
-                emu_finding(site, "an accumulator of a wgmma in flight was written before the wait: element %d of thread %d", i, thread);
+                emu_finding(site, "an accumulator of a wgmma in flight was written before the wait: element %d of thread %d",
+                            i, thread);
             d[i] = t->c[row_of(thread, i)][column_of(thread, i)];
         }
     }
@@ -159,7 +160,8 @@ static uint32_t chunk_at(const struct operand *o, int r, int i)
         return o->address + (row >> 3) * o->stride + (k >> 3) * o->leading + (k & 7) * 16;
     if (!o->mn_major)
         return emu_swizzle(o->address + (row >> 3) * o->stride + (row & 7) * width + k * 16, o->mode);
-    return emu_swizzle(o->address + row / (width / 2) * o->leading + row % (width / 2) * 2 + (k >> 3) * o->stride + (k & 7) * width,
+    return emu_swizzle(o->address + row / (width / 2) * o->leading + row % (width / 2) * 2 + (k >> 3) * o->stride +
+                           (k & 7) * width,
                        o->mode);
 }
 
@@ -191,7 +193,8 @@ static void operand_read(const struct operand *o, const char *arena, enum emu_el
         for (int i = 0; i < (o->mn_major ? 16 : 2); i++) {
             const char *from = arena + chunk_at(o, r, i);
             for (int e = 0; e < wide; e++) {
-                uint32_t bits = wide == 8 ? (uint32_t)((const uint16_t *)(const void *)from)[e] : (uint32_t)(unsigned char)from[e];
+                uint32_t bits =
+                    wide == 8 ? (uint32_t)((const uint16_t *)(const void *)from)[e] : (uint32_t)(unsigned char)from[e];
                 int      row = o->mn_major ? r + e : r, k = o->mn_major ? i : i * wide + e;
                 to[row * row_step + k * k_step] = emu_element_value(bits, type);
             }
@@ -253,7 +256,8 @@ static void registers_check(const struct emu_product *p)
 {
     for (int thread = 0; thread < 128; thread++)
         if (memcmp(p->a[thread], p->a_where[thread], sizeof p->a[thread]))
-            emu_finding(p->site, "A in the registers of thread %d was changed while the wgmma that reads it was in flight", thread);
+            emu_finding(p->site, "A in the registers of thread %d was changed while the wgmma that reads it was in flight",
+                        thread);
 }
 
 static void product_run(struct emu_block *block, struct emu_warpgroup *g, struct emu_product *p)
@@ -313,7 +317,8 @@ static struct emu_warpgroup *own_group(const struct emu_fiber *f, int *thread)
     return &f->block->warpgroups[f->thread.linear / 128];
 }
 
-static struct emu_product *product_of(struct emu_warpgroup *g, int index, int thread, const struct emu_wgmma *w, struct emu_site site)
+static struct emu_product *product_of(struct emu_warpgroup *g, int index, int thread, const struct emu_wgmma *w,
+                                      struct emu_site site)
 {
     if (index < g->done + g->products.count)
         return g->products.items[index - g->done];

@@ -159,7 +159,9 @@ template <class T, int TRANSPOSE_A = 0, int TRANSPOSE_B = 0, int R>
 inline void wgmma_ss(float (&d)[R], uint64_t a, uint64_t b, int accumulate, EMU_SITE)
 {
     static_assert(R % 8 == 0 && R <= 128, "an accumulator of N / 2 floats, N a multiple of 16 up to 256");
-    struct emu_wgmma product = { d, nullptr, a, b, 2 * R, emu_element_of<T>, accumulate != 0, TRANSPOSE_A != 0, TRANSPOSE_B != 0 };
+    struct emu_wgmma product = {
+        d, nullptr, a, b, 2 * R, emu_element_of<T>, accumulate != 0, TRANSPOSE_A != 0, TRANSPOSE_B != 0
+    };
     emu_wgmma(&product, site);
 }
 template <class T, int TRANSPOSE_B = 0, int R>

@@ -55,8 +55,8 @@ __global__ void __launch_bounds__(THREADS) multicast_kernel(const __grid_constan
         if (threadIdx.x == 0) {
             mbarrier_wait(empty, (uint32_t)(round & 1) ^ 1);  /* all blocks have read the tile before */
             mbarrier_arrive_expect(full, CLUSTER * 8 * 128);
-            tma_load_2d_multicast(shared_address(tile) + rank * 8 * 128, &map, full, round * 64, (int)(blockIdx.x / CLUSTER * CLUSTER + rank) * 8,
-                                  (uint16_t)((1 << CLUSTER) - 1));
+            tma_load_2d_multicast(shared_address(tile) + rank * 8 * 128, &map, full, round * 64,
+                                  (int)(blockIdx.x / CLUSTER * CLUSTER + rank) * 8, (uint16_t)((1 << CLUSTER) - 1));
         }
         mbarrier_wait(full, (uint32_t)(round & 1));
         for (int i = (int)threadIdx.x; i < CLUSTER * 8 * 64; i += THREADS) {
@@ -84,7 +84,8 @@ static bool run_multicast(void)
     for (int block = 0; block < BLOCKS; block++)
         for (int round = 0; round < ROUNDS; round++)
             for (int i = 0; i < TILE; i++)
-                expected[(block * ROUNDS + round) * TILE + i] = x[(block / CLUSTER * CLUSTER * 8 + i / 64) * WIDTH + round * 64 + i % 64];
+                expected[(block * ROUNDS + round) * TILE + i] =
+                    x[(block / CLUSTER * CLUSTER * 8 + i / 64) * WIDTH + round * 64 + i % 64];
     void *dx = device_copy_of(x, sizeof x), *dy = device_make(sizeof y);
     t.base      = dx;
     t.rank      = 2;

@@ -8,8 +8,8 @@ enum { THREADS = 64, BOX_MOST = 64 * 64 };
 struct corner { int x, y, z, w; };
 
 /* Loads one box and writes it out as it lies in shared memory. */
-template <int RANK> __global__ void __launch_bounds__(THREADS) load_kernel(const __grid_constant__ CUtensorMap map, struct corner at,
-                                                                           int bytes, uint16_t *y)
+template <int RANK> __global__ void __launch_bounds__(THREADS)
+    load_kernel(const __grid_constant__ CUtensorMap map, struct corner at, int bytes, uint16_t *y)
 {
     SHARED_DYNAMIC(uint16_t, tile, 1024);
     SHARED_ARRAY(uint64_t, barrier, 1);
@@ -22,11 +22,15 @@ template <int RANK> __global__ void __launch_bounds__(THREADS) load_kernel(const
     __syncthreads();  /* the barrier is made */
     if (threadIdx.x == 0) {
         mbarrier_arrive_expect(bar, (uint32_t)bytes);
-        if constexpr (RANK == 2)
-            tma_load_2d_policy(to, &map, bar, at.x, at.y, at.w ? policy_evict_last() : policy_evict_first());
-        else if constexpr (RANK == 3)
+        if constexpr (RANK == 2) {
+            if (at.w == 0)
+                tma_load_2d(to, &map, bar, at.x, at.y);
+            else
+                tma_load_2d_policy(to, &map, bar, at.x, at.y, at.w == 1 ? policy_evict_last() : policy_evict_first());
+        }
+        if constexpr (RANK == 3)
             tma_load_3d(to, &map, bar, at.x, at.y, at.z);
-        else
+        if constexpr (RANK == 4)
             tma_load_4d(to, &map, bar, at.x, at.y, at.z, at.w);
     }
     mbarrier_wait(bar, 0);
@@ -123,15 +127,16 @@ template <int RANK> static bool loads(const int *size, const int *box, CUtensorM
     }
     void *dx = device_copy_of(x, tensor_bytes(&t)), *dy = device_make((size_t)bytes);
     t.base   = dx;
-    bool ok  = device_tensor_map(&map, &t) && LAUNCH(load_kernel<RANK>, (device_grid{ 1, THREADS, 0, (size_t)bytes }), &map, &corner,
-                                                     &bytes, &dy);
+    bool ok = device_tensor_map(&map, &t) &&
+              LAUNCH(load_kernel<RANK>, (device_grid{ 1, THREADS, 0, (size_t)bytes }), &map, &corner, &bytes, &dy);
     device_read(y, dy, (size_t)bytes);
     device_free(dx);
     device_free(dy);
     return ok && case_equal("box", y, expected, (size_t)bytes);
 }
 
-template <int RANK, int SWIZZLE> static bool stores(const int *size, const int *box, CUtensorMapSwizzle swizzle, struct corner corner)
+template <int RANK, int SWIZZLE>
+static bool stores(const int *size, const int *box, CUtensorMapSwizzle swizzle, struct corner corner)
 {
     static uint16_t      y[TENSOR_MOST], expected[TENSOR_MOST];
     struct device_tensor t     = tensor_of(RANK, size, box, swizzle);
@@ -156,24 +161,28 @@ template <int RANK, int SWIZZLE> static bool stores(const int *size, const int *
 static bool run_load_2d(void)
 {
     const int size[2] = { 100, 50 }, box[2] = { 64, 16 };
-    return loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 0, 0, 0, 0 }) && loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 64, 40, 0, 1 }) &&
-           loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { -8, -3, 0, 0 });
+    return loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 0, 0, 0, 0 }) &&
+           loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 64, 40, 0, 1 }) &&
+           loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { -8, -3, 0, 2 });
 }
 static bool run_load_swizzles(void)
 {
     const int size[2] = { 100, 50 }, box32[2] = { 32, 24 }, box16[2] = { 16, 24 }, box8[2] = { 40, 16 };
-    return loads<2>(size, box32, CU_TENSOR_MAP_SWIZZLE_64B, { 32, 8, 0, 0 }) && loads<2>(size, box16, CU_TENSOR_MAP_SWIZZLE_32B, { 48, 40, 0, 0 }) &&
+    return loads<2>(size, box32, CU_TENSOR_MAP_SWIZZLE_64B, { 32, 8, 0, 0 }) &&
+           loads<2>(size, box16, CU_TENSOR_MAP_SWIZZLE_32B, { 48, 40, 0, 0 }) &&
            loads<2>(size, box8, CU_TENSOR_MAP_SWIZZLE_NONE, { 80, 8, 0, 0 });
 }
 static bool run_load_3d(void)
 {
     const int size[3] = { 64, 12, 9 }, box[3] = { 64, 2, 8 };
-    return loads<3>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 0, 4, 0, 0 }) && loads<3>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 0, 11, 5, 0 });
+    return loads<3>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 0, 4, 0, 0 }) &&
+           loads<3>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 0, 11, 5, 0 });
 }
 static bool run_load_4d(void)
 {
     const int size[4] = { 40, 5, 6, 7 }, box[4] = { 32, 3, 2, 4 };
-    return loads<4>(size, box, CU_TENSOR_MAP_SWIZZLE_64B, { 8, 1, 2, 3 }) && loads<4>(size, box, CU_TENSOR_MAP_SWIZZLE_64B, { 16, 3, -1, 5 });
+    return loads<4>(size, box, CU_TENSOR_MAP_SWIZZLE_64B, { 8, 1, 2, 3 }) &&
+           loads<4>(size, box, CU_TENSOR_MAP_SWIZZLE_64B, { 16, 3, -1, 5 });
 }
 static bool run_store_2d(void)
 {

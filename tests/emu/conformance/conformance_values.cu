@@ -5,8 +5,14 @@
 
 enum { COUNT = 256 };
 
-__global__ void __launch_bounds__(COUNT) exp2_kernel(const float *x, float *y) { y[threadIdx.x] = exp2_approximate(x[threadIdx.x]); }
-__global__ void __launch_bounds__(COUNT) tanh_kernel(const float *x, float *y) { y[threadIdx.x] = tanh_approximate(x[threadIdx.x]); }
+__global__ void __launch_bounds__(COUNT) exp2_kernel(const float *x, float *y)
+{
+    y[threadIdx.x] = exp2_approximate(x[threadIdx.x]);
+}
+__global__ void __launch_bounds__(COUNT) tanh_kernel(const float *x, float *y)
+{
+    y[threadIdx.x] = tanh_approximate(x[threadIdx.x]);
+}
 
 static bool approximates(const void *kernel, double (*function)(double), float tolerance)
 {
@@ -67,7 +73,10 @@ static bool run_e4m3(void)
     return ok && case_equal("codes", y, expected, sizeof y);
 }
 
-__global__ void __launch_bounds__(COUNT) load_once_kernel(const uint4 *x, uint4 *y) { y[threadIdx.x] = load_once(&x[COUNT - 1 - threadIdx.x]); }
+__global__ void __launch_bounds__(COUNT) load_once_kernel(const uint4 *x, uint4 *y)
+{
+    y[threadIdx.x] = load_once(&x[COUNT - 1 - threadIdx.x]);
+}
 
 static bool run_load_once(void)
 {

@@ -96,7 +96,10 @@ static bool run_halves(void)
     return ok && case_equal("halves", y, expected, sizeof y);
 }
 
-__global__ void __launch_bounds__(RESULTS) match_kernel(uint32_t *y) { y[threadIdx.x] = __match_any_sync(0xffffffffu, threadIdx.x % 5); }
+__global__ void __launch_bounds__(RESULTS) match_kernel(uint32_t *y)
+{
+    y[threadIdx.x] = __match_any_sync(0xffffffffu, threadIdx.x % 5);
+}
 static void match_expected(int thread, uint32_t *value)
 {
     *value = 0;

@@ -81,7 +81,8 @@ static size_t bytes_of(const struct layout *l)
 {
     int width = 16 << l->swizzle;
     if (!l->swizzle || l->mn_major)
-        return (size_t)((l->rows * l->k * l->element_bytes + (l->mn_major && l->swizzle ? 2 * 8 * width : 0) + 1023) / 1024 * 1024);
+        return (size_t)((l->rows * l->k * l->element_bytes + (l->mn_major && l->swizzle ? 2 * 8 * width : 0) + 1023) / 1024 *
+                        1024);
     return (size_t)((l->rows * width + 1023) / 1024 * 1024);
 }
 

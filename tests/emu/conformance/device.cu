@@ -110,9 +110,9 @@ bool device_tensor_map(CUtensorMap *map, const struct device_tensor *t)
     for (int i = 0; i + 1 < t->rank; i++)
         stride[i] = t->stride[i];
     must(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000, cudaEnableDefault, &found));
-    return entry && ((encode *)entry)(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, (cuuint32_t)t->rank, t->base, size, stride, t->box, ones,
-                                      CU_TENSOR_MAP_INTERLEAVE_NONE, t->swizzle, CU_TENSOR_MAP_L2_PROMOTION_NONE,
-                                      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+    return entry && ((encode *)entry)(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, (cuuint32_t)t->rank, t->base, size, stride,
+                                      t->box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, t->swizzle,
+                                      CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
 #endif

@@ -8,8 +8,9 @@ struct setting { enum emu_order order; enum emu_async async; uint64_t seed; };
 
 /* Without check mode some schedule has to show the bug; in check mode the friendliest has to do. */
 static const struct setting plain_settings[] = {
-    { EMU_SEQUENTIAL, EMU_LATE, 1 }, { EMU_REVERSE, EMU_LATE, 1 }, { EMU_ROUND_ROBIN, EMU_LATE, 1 }, { EMU_SEQUENTIAL, EMU_EARLY, 1 },
-    { EMU_PRIORITY, EMU_LATE, 1 },   { EMU_PRIORITY, EMU_ANY, 2 }, { EMU_RANDOM, EMU_ANY, 3 },
+    { EMU_SEQUENTIAL, EMU_LATE, 1 },  { EMU_REVERSE, EMU_LATE, 1 },  { EMU_ROUND_ROBIN, EMU_LATE, 1 },
+    { EMU_SEQUENTIAL, EMU_EARLY, 1 }, { EMU_PRIORITY, EMU_LATE, 1 }, { EMU_PRIORITY, EMU_ANY, 2 },
+    { EMU_RANDOM, EMU_ANY, 3 },
 };
 static const struct setting check_settings[] = { { EMU_ROUND_ROBIN, EMU_EARLY, 1 } };
 
@@ -22,7 +23,8 @@ static void set(const struct setting *s)
     settings->quiet               = true;
 }
 
-static bool caught(const struct planted *p, const char *expected, const struct setting *settings, int count, char *said, size_t room)
+static bool caught(const struct planted *p, const char *expected, const struct setting *settings, int count, char *said,
+                   size_t room)
 {
     said[0] = 0;
     for (int i = 0; i < count; i++) {

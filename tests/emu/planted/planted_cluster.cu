@@ -3,7 +3,14 @@
 
 enum { CLUSTER = 2, THREADS = 64, ROUNDS = 4, ROW_BYTES = 8 * 128 };
 enum cluster_bug {
-    RIGHT, NO_CLUSTER_BARRIER, EXITS_TOO_EARLY, RELAXED_ARRIVE, EXPECTS_OWN_PART, RELEASES_ITSELF_ONLY, RANK_OUTSIDE, ARRIVES_TWICE,
+    RIGHT,
+    NO_CLUSTER_BARRIER,
+    EXITS_TOO_EARLY,
+    RELAXED_ARRIVE,
+    EXPECTS_OWN_PART,
+    RELEASES_ITSELF_ONLY,
+    RANK_OUTSIDE,
+    ARRIVES_TWICE,
     OWN_ADDRESS
 };
 
@@ -106,7 +113,7 @@ template <int BUG> static bool run_share(void)
     for (int thread = 0; thread < THREADS; thread++) {
         uint32_t sum = 0;
         for (int round = 0; round < ROUNDS; round++)
-            for (int i = thread; i < CLUSTER * 8 * 64; i += THREADS)  /* the swizzle undone: chunk c of row r holds chunk c ^ r % 8 */
+            for (int i = thread; i < CLUSTER * 8 * 64; i += THREADS)  /* chunk c of row r lies where c ^ r % 8 would */
                 sum = sum * 3 + x[i / 64][round * 64 + ((i % 64 / 8) ^ (i / 64 % 8)) * 8 + i % 8];
         ok = ok && y[thread] == sum && y[THREADS + thread] == sum;
     }

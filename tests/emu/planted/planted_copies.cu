@@ -3,8 +3,17 @@
 
 enum { THREADS = 64, TILES = 5, TILE_BYTES = 16 * 32 };  /* 16 rows of 16 bf16, a tile for each warp */
 enum copy_bug {
-    RIGHT, WAITS_FOR_TOO_FEW, NO_BARRIER_AFTER_WAIT, REFILLED_TOO_EARLY, SWIZZLE_FORGOTTEN, SOURCE_MISALIGNED, LDMATRIX_MISALIGNED,
-    LDMATRIX_OUTSIDE, COMMIT_FORGOTTEN, ZERO_FILL_FORGOTTEN, COPY_PAST_SHARED
+    RIGHT,
+    WAITS_FOR_TOO_FEW,
+    NO_BARRIER_AFTER_WAIT,
+    REFILLED_TOO_EARLY,
+    SWIZZLE_FORGOTTEN,
+    SOURCE_MISALIGNED,
+    LDMATRIX_MISALIGNED,
+    LDMATRIX_OUTSIDE,
+    COMMIT_FORGOTTEN,
+    ZERO_FILL_FORGOTTEN,
+    COPY_PAST_SHARED
 };
 
 __device__ static uint32_t chunk_at(int row, int chunk, bool swizzled)
@@ -17,7 +26,9 @@ template <int BUG> __device__ static void fill(uint32_t to, const uint16_t *x, i
 {
     int  warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, row = lane / 2, chunk = lane % 2;
     bool valid = tile * 16 + row < rows;
-    const uint16_t *from = x + ((size_t)(1 - warp) * TILES * 16 + (size_t)(valid || BUG == ZERO_FILL_FORGOTTEN ? tile * 16 + row : 0)) * 16 + chunk * 8;
+    const uint16_t *from =
+        x + ((size_t)(1 - warp) * TILES * 16 + (size_t)(valid || BUG == ZERO_FILL_FORGOTTEN ? tile * 16 + row : 0)) * 16 +
+        chunk * 8;
     uint32_t at = to + (uint32_t)((1 - warp) * TILE_BYTES) + chunk_at(row, chunk, true);
     if (BUG == COPY_PAST_SHARED && tile == TILES - 1 && threadIdx.x == 0)
         at += 4 * TILE_BYTES;
@@ -35,7 +46,8 @@ template <int BUG> __global__ void __launch_bounds__(THREADS) tiles_kernel(const
     float    d[4] = { 0, 0, 0, 0 };
     fill<BUG>(base, x, 0, rows);
     for (int tile = 0; tile < TILES; tile++) {
-        uint32_t stage = base + (uint32_t)(tile % 2 * 2 * TILE_BYTES), next = base + (uint32_t)((tile + 1) % 2 * 2 * TILE_BYTES), a[4];
+        uint32_t stage = base + (uint32_t)(tile % 2 * 2 * TILE_BYTES),
+                 next = base + (uint32_t)((tile + 1) % 2 * 2 * TILE_BYTES), a[4];
         if (tile + 1 < TILES) {
             fill<BUG>(next, x, tile + 1, rows);
             if (BUG == WAITS_FOR_TOO_FEW)

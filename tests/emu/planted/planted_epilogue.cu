@@ -2,7 +2,15 @@
 #include "tests/emu/planted/planted.h"
 
 enum { ROWS = 16, ROUNDS = 3, THREADS = 64, BYTES = ROWS * 128 };
-enum epilogue_bug { RIGHT, NO_PROXY_FENCE, NO_BARRIER_BEFORE_STORE, NO_WAIT_BEFORE_REUSE, NO_WAIT_AT_THE_END, FENCE_TOO_EARLY, ROWS_OUT_OF_ORDER };
+enum epilogue_bug {
+    RIGHT,
+    NO_PROXY_FENCE,
+    NO_BARRIER_BEFORE_STORE,
+    NO_WAIT_BEFORE_REUSE,
+    NO_WAIT_AT_THE_END,
+    FENCE_TOO_EARLY,
+    ROWS_OUT_OF_ORDER
+};
 
 template <int BUG> __global__ void __launch_bounds__(THREADS) out_kernel(const __grid_constant__ CUtensorMap map)
 {

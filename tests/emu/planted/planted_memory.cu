@@ -59,7 +59,8 @@ template <int BUG> static bool run_double(void)
 }
 
 /* Each block leaves a part; the last to come adds them up. */
-template <int BUG> __global__ void __launch_bounds__(32) last_block_kernel(const uint32_t *x, uint32_t *parts, uint32_t *counter, uint32_t *y)
+template <int BUG> __global__ void __launch_bounds__(32)
+    last_block_kernel(const uint32_t *x, uint32_t *parts, uint32_t *counter, uint32_t *y)
 {
     if (threadIdx.x == 0) {
         parts[blockIdx.x] = x[blockIdx.x];
@@ -93,7 +94,8 @@ template <int BUG> static bool run_last_block(void)
 
 #define DOUBLE(name, bug, plain, check) { name, run_double<bug>, run_double<RIGHT>, plain, check }
 const struct planted planted_memory[] = {
-    DOUBLE("a write past device memory", WRITE_PAST_THE_END, "device memory was written out of bounds", "neither shared, local nor device"),
+    DOUBLE("a write past device memory", WRITE_PAST_THE_END, "device memory was written out of bounds",
+           "neither shared, local nor device"),
     DOUBLE("a read past device memory", READ_PAST_THE_END, NULL, "neither shared, local nor device"),
     DOUBLE("blocks whose parts overlap", BLOCKS_OVERLAP, NULL, "race on device memory"),
     DOUBLE("device memory that nobody wrote", READ_UNWRITTEN, "values", "read of uninitialised device memory"),

@@ -9,7 +9,8 @@ enum tile_bug {
     WGMMA_BY_THREE_WARPS, COPY_NEVER_AWAITED
 };
 
-template <int BUG> __device__ static void produce(const CUtensorMap *a, const CUtensorMap *b, uint32_t tiles, uint32_t full, uint32_t empty)
+template <int BUG>
+__device__ static void produce(const CUtensorMap *a, const CUtensorMap *b, uint32_t tiles, uint32_t full, uint32_t empty)
 {
     for (int step = 0; step < STEPS; step++) {
         uint32_t stage = (uint32_t)step % STAGES, phase = (uint32_t)step / STAGES & 1, to = tiles + stage * 2 * TILE_BYTES;
@@ -37,7 +38,8 @@ template <int BUG> __device__ static void multiply(float (&d)[32], uint32_t (&a)
         if (from_registers)
             wgmma_rs<__nv_bfloat16>(d, a, wgmma_descriptor(at + TILE_BYTES, 16, 1024, swizzle), 1);
         else
-            wgmma_ss<__nv_bfloat16>(d, wgmma_descriptor(at, 16, 1024, swizzle), wgmma_descriptor(at + TILE_BYTES, 16, 1024, swizzle), 1);
+            wgmma_ss<__nv_bfloat16>(d, wgmma_descriptor(at, 16, 1024, swizzle),
+                                    wgmma_descriptor(at + TILE_BYTES, 16, 1024, swizzle), 1);
     }
 }
 
@@ -71,12 +73,13 @@ template <int BUG> __device__ static void consume(float (&d)[32], uint32_t tiles
 }
 
 /* c [64, 64] = a [64, DEPTH] b [64, DEPTH]^T. */
-template <int BUG>
-__global__ void __launch_bounds__(THREADS) gemm_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b, float *c)
+template <int BUG> __global__ void __launch_bounds__(THREADS)
+    gemm_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b, float *c)
 {
     SHARED_DYNAMIC(uint8_t, buffer, 1024);
     SHARED_ARRAY(uint64_t, barriers, 2 * STAGES);
-    uint32_t tiles = shared_address(buffer) + (BUG == BASE_NOT_ALIGNED ? 128 : 0), full = shared_address(barriers), empty = full + 8 * STAGES;
+    uint32_t tiles = shared_address(buffer) + (BUG == BASE_NOT_ALIGNED ? 128 : 0), full = shared_address(barriers),
+             empty = full + 8 * STAGES;
     if (threadIdx.x == 0 && BUG != BARRIER_NEVER_MADE) {
         for (uint32_t i = 0; i < STAGES; i++) {
             mbarrier_init(full + 8 * i, 1);
