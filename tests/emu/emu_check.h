@@ -29,6 +29,7 @@ bool emu_check_once(struct emu_worker *worker, uintptr_t place, int kind);
 const char *emu_check_place(uintptr_t pc, char text[40]);
 void emu_check_shared_plain(struct emu_fiber *f, uint32_t offset, uint32_t bytes, bool write, uintptr_t pc);
 /* A plain load or store of a kernel. */
+void emu_check_misaligned(const void *memory, size_t bytes, bool write, uintptr_t pc);
 void emu_check_access(const void *memory, size_t bytes, bool write, bool atomic, uintptr_t pc);
 
 #endif

@@ -209,6 +209,20 @@ const char *emu_check_place(uintptr_t pc, char text[40])
 
 /* ---- plain accesses ---- */
 
+/* On a device an access is aligned to its size, or it faults. */
+void emu_check_misaligned(const void *memory, size_t bytes, bool write, uintptr_t pc)
+{
+    const struct emu_fiber *f    = emu_me();
+    const struct emu_site   site = { "(plain access)", 0 };
+    char                    text[40];
+    if (!f || f->inside || !emu_worker->shadow || emu_worker->inside || !emu_check_once(emu_worker, pc, 11))
+        return;
+    emu_worker->inside++;
+    emu_finding(site, "misaligned address %p: %s of %zu bytes%s", memory, write ? "write" : "read", bytes,
+                emu_check_place(pc, text));
+    emu_worker->inside--;
+}
+
 void emu_check_access(const void *memory, size_t bytes, bool write, bool atomic, uintptr_t pc)
 {
     struct emu_fiber        *f    = emu_me();

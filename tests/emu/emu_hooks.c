@@ -22,14 +22,22 @@ void __tsan_func_exit(void) {}
 #define ONE(name, n, write)                                                   \
     HOOK void __tsan_##name##n(void *p);                                      \
     void __tsan_##name##n(void *p) { emu_check_access(p, n, write, false, PC); }
-#define ACCESSES(n)                \
-    ONE(read, n, false)            \
-    ONE(write, n, true)            \
-    ONE(unaligned_read, n, false)  \
-    ONE(unaligned_write, n, true)  \
-    ONE(volatile_read, n, false)   \
-    ONE(volatile_write, n, true)   \
-    ONE(read_write, n, true)
+#define ALIGNED(name, n, write)                                               \
+    HOOK void __tsan_##name##n(void *p);                                      \
+    void __tsan_##name##n(void *p)                                            \
+    {                                                                         \
+        if ((uintptr_t)p % n)                                                 \
+            emu_check_misaligned(p, n, write, PC);                            \
+        emu_check_access(p, n, write, false, PC);                             \
+    }
+#define ACCESSES(n)                    \
+    ALIGNED(read, n, false)            \
+    ALIGNED(write, n, true)            \
+    ONE(unaligned_read, n, false)      \
+    ONE(unaligned_write, n, true)      \
+    ALIGNED(volatile_read, n, false)   \
+    ALIGNED(volatile_write, n, true)   \
+    ALIGNED(read_write, n, true)
 ACCESSES(1)
 ACCESSES(2)
 ACCESSES(4)

@@ -218,6 +218,7 @@ static void *work(void *context)
     w->stopped                   = false;
     emu_fiber_prepare(w, (int)volume(w->running->launch->block) * w->running->blocks_each);
     emu_fiber_main_stack(w);
+    emu_signals();
     emu_check_worker(w, s->check);
     while (!w->stopped && !__atomic_load_n(&w->running->failed, __ATOMIC_RELAXED)) {
         uint64_t i = __atomic_fetch_add(&w->running->next, 1, __ATOMIC_RELAXED);

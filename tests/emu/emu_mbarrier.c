@@ -14,14 +14,20 @@ struct emu_mbarrier *emu_mbarrier_find(struct emu_block *block, uint32_t offset)
     return NULL;
 }
 
+/* The state is kept outside shared memory; these bytes stand in its place, so that whoever writes over them is found out. */
+static const char barrier_bytes[8] = { 'm', 'b', 'a', 'r', 'r', 'i', 'e', 'r' };
+
 static struct emu_mbarrier *barrier_at(uint32_t address, struct emu_block **block, struct emu_site site)
 {
-    uint32_t offset;
-    emu_shared_pointer(address, 8, 8, site);
+    uint32_t    offset;
+    const void *bytes            = emu_shared_pointer(address, 8, 8, site);
     *block                       = emu_shared_block(address, &offset, site);
     struct emu_mbarrier *barrier = emu_mbarrier_find(*block, offset);
     if (!barrier)
         emu_fail(site, "mbarrier 0x%x used before mbarrier.init", address);
+    if (memcmp(bytes, barrier_bytes, sizeof barrier_bytes))
+        emu_fail(site, "mbarrier 0x%x was written over since its init at %s:%d", address, barrier->init_site.file,
+                 barrier->init_site.line);
     return barrier;
 }
 
@@ -44,7 +50,7 @@ void emu_mbarrier_init(uint32_t address, uint32_t count, struct emu_site site)
 {
     struct emu_fiber *self  = emu_enter();
     struct emu_block *block = self->block;
-    emu_shared_pointer(address, 8, 8, site);
+    memcpy(emu_shared_pointer(address, 8, 8, site), barrier_bytes, sizeof barrier_bytes);
     if (count < 1 || count >= 1u << 20)
         emu_fail(site, "mbarrier 0x%x made for %u arrivals", address, count);
     struct emu_mbarrier *m = emu_mbarrier_find(block, address);
@@ -68,6 +74,7 @@ void emu_mbarrier_invalidate(uint32_t address, struct emu_site site)
     struct emu_mbarrier *m = barrier_at(address, &block, site);
     if (m->bytes)
         emu_finding(site, "mbarrier 0x%x invalidated while it expects %lld bytes", address, (long long)m->bytes);
+    emu_poison(emu_shared_pointer(address, 8, 8, site), 8);
     struct emu_mbarrier gone = *m;  /* its clocks are kept for the next one */
     struct emu_mbarrier *last = &block->mbarriers.items[--block->mbarriers.count];
     *m    = *last;

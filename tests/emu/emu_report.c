@@ -65,8 +65,8 @@ static void settings_read(void)
     if (settings.workers < 1)
         settings.workers = 1;
     if (settings.check && !emu_hooked()) {
-        fprintf(stderr, "[emu] EMU_CHECK is ignored: no kernel here was compiled for check mode\n");
-        settings.check = false;
+        fprintf(stderr, "[emu] EMU_CHECK=1, but no kernel of this program was compiled for check mode\n");
+        exit(2);  /* rather than pass without having looked */
     }
     if (settings.counters)
         atexit(print_at_exit);

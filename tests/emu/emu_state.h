@@ -240,6 +240,7 @@ void emu_lock(void);
 void emu_unlock(void);
 __attribute__((format(printf, 2, 3))) void emu_finding(struct emu_site site, const char *format, ...);
 void emu_report_clear(void);
+void emu_signals(void);
 const char *emu_collective_name(enum emu_collective op);
 
 /* ---- emu_warp.c, emu_barrier.c ---- */
@@ -323,11 +324,17 @@ static inline float emu_half_value(uint32_t bits)
     return v.value;
 }
 
+static inline float emu_e4m3_value(uint32_t bits)
+{
+    const float magnitude = emu_half_value((bits & 0x7f) << 7) * 256.0f;  /* the same fields, a bias of 7 instead of 15 */
+    return (bits & 0x7f) == 0x7f ? __builtin_nanf("") : bits & 0x80 ? -magnitude : magnitude;
+}
+
 /* Bits beyond the element's width are ignored. */
 static inline float emu_element_value(uint32_t bits, enum emu_element type)
 {
     union { uint32_t bits; float value; } wide = { .bits = bits << 16 };
-    return type == EMU_BF16 ? wide.value : type == EMU_F16 ? emu_half_value(bits & 0xffff) : emu_from_e4m3((uint8_t)bits);
+    return type == EMU_BF16 ? wide.value : type == EMU_F16 ? emu_half_value(bits & 0xffff) : emu_e4m3_value(bits);
 }
 
 #endif

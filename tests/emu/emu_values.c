@@ -32,14 +32,7 @@ uint16_t emu_to_f16(float value)
     return (uint16_t)(sign | ((rest - 0x38000000 + 0xfff + (rest >> 13 & 1)) >> 13));
 }
 
-float emu_from_e4m3(uint8_t bits)
-{
-    int   exponent = bits >> 3 & 15, fraction = bits & 7;
-    float value    = exponent ? ldexpf(1.0f + (float)fraction / 8.0f, exponent - 7) : ldexpf((float)fraction, -9);
-    if ((bits & 0x7f) == 0x7f)
-        value = NAN;
-    return bits & 0x80 ? -value : value;
-}
+float emu_from_e4m3(uint8_t bits) { return emu_e4m3_value(bits); }
 
 uint8_t emu_to_e4m3(float value)
 {

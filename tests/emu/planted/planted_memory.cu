@@ -5,7 +5,15 @@
 
 enum { THREADS = 64, BLOCKS = 4, COUNT = THREADS * BLOCKS };
 enum memory_bug {
-    RIGHT, WRITE_PAST_THE_END, READ_PAST_THE_END, BLOCKS_OVERLAP, READ_UNWRITTEN, HOST_POINTER, NO_BARRIER_BETWEEN, NO_FENCE
+    RIGHT,
+    WRITE_PAST_THE_END,
+    READ_PAST_THE_END,
+    BLOCKS_OVERLAP,
+    READ_UNWRITTEN,
+    HOST_POINTER,
+    NO_BARRIER_BETWEEN,
+    NO_FENCE,
+    MISALIGNED
 };
 
 /* y[i] = 2 x[i], each block its part; then its first thread adds up the block's part through device memory. */
@@ -92,6 +100,26 @@ template <int BUG> static bool run_last_block(void)
     return ok && y == expected;
 }
 
+/* y = x in units of eight bytes. */
+template <int BUG> __global__ void __launch_bounds__(32) units_kernel(const uint32_t *x, uint32_t *y)
+{
+    const uint2 *from = (const uint2 *)(x + (BUG == MISALIGNED));
+    *(uint2 *)(y + 2 * threadIdx.x) = from[threadIdx.x];
+}
+
+template <int BUG> static bool run_units(void)
+{
+    uint32_t x[65], y[64];
+    for (uint32_t i = 0; i < 65; i++)
+        x[i] = i * 9 + 4;
+    void *dx = device_copy_of(x, sizeof x), *dy = device_make(sizeof y);
+    bool  ok = LAUNCH(units_kernel<BUG>, (device_grid{ 1, 32, 0, 0 }), &dx, &dy);
+    device_read(y, dy, sizeof y);
+    device_free(dx);
+    device_free(dy);
+    return ok && case_equal("words", y, x, sizeof y);
+}
+
 #define DOUBLE(name, bug, plain, check) { name, run_double<bug>, run_double<RIGHT>, plain, check }
 const struct planted planted_memory[] = {
     DOUBLE("a write past device memory", WRITE_PAST_THE_END, "device memory was written out of bounds",
@@ -102,5 +130,6 @@ const struct planted planted_memory[] = {
     DOUBLE("a pointer of the host", HOST_POINTER, NULL, "neither shared, local nor device"),
     DOUBLE("no barrier between threads in device memory", NO_BARRIER_BETWEEN, "values", "device memory"),
     { "a last block without a fence", run_last_block<NO_FENCE>, run_last_block<RIGHT>, NULL, "race on device memory" },
+    { "a vector at a misaligned address", run_units<MISALIGNED>, run_units<RIGHT>, NULL, "misaligned address" },
     { NULL, NULL, NULL, NULL, NULL },
 };

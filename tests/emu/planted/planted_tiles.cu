@@ -6,7 +6,7 @@ enum tile_bug {
     RIGHT, NO_BARRIER_AFTER_INIT, NO_FENCE_AFTER_INIT, EMPTY_NOT_AWAITED, EXPECTS_TOO_LITTLE, EXPECTS_NOTHING, FULL_NOT_AWAITED,
     RELEASED_TOO_EARLY, ACCUMULATOR_NOT_AWAITED, NO_WGMMA_FENCE, SWIZZLE_LEFT_OUT, PHASE_NEVER_FLIPS, ACCUMULATOR_WRITTEN,
     A_CHANGED, TOO_MANY_ARRIVALS_WANTED, TOO_MANY_ARRIVALS, NOT_COMMITTED, OPERAND_OUTSIDE, BASE_NOT_ALIGNED, BARRIER_NEVER_MADE,
-    WGMMA_BY_THREE_WARPS, COPY_NEVER_AWAITED
+    WGMMA_BY_THREE_WARPS, COPY_NEVER_AWAITED, BARRIER_WRITTEN_OVER
 };
 
 template <int BUG>
@@ -90,6 +90,8 @@ template <int BUG> __global__ void __launch_bounds__(THREADS)
     }
     if (BUG != NO_BARRIER_AFTER_INIT)
         __syncthreads();  /* the barriers are made */
+    if (BUG == BARRIER_WRITTEN_OVER && threadIdx.x == 128)
+        ((volatile uint64_t *)barriers)[1] = 0;
     if (warpgroup_index() == 0) {
         if (threadIdx.x == 0)
             produce<BUG>(&a, &b, tiles, full, empty);
@@ -148,6 +150,7 @@ const struct planted planted_tiles[] = {
     GEMM("mbarrier: no barrier after the init", NO_BARRIER_AFTER_INIT, "before mbarrier.init", "mbarrier"),
     GEMM("mbarrier: no fence after the init", NO_FENCE_AFTER_INIT, NULL, "without fence.mbarrier_init"),
     GEMM("mbarrier: never made", BARRIER_NEVER_MADE, "used before mbarrier.init", NULL),
+    GEMM("mbarrier: written over", BARRIER_WRITTEN_OVER, "was written over since its init", NULL),
     GEMM("mbarrier: empty slot not awaited", EMPTY_NOT_AWAITED, "values", "deadlock"),
     GEMM("mbarrier: full slot not awaited", FULL_NOT_AWAITED, "values", "race"),
     GEMM("mbarrier: too few bytes expected", EXPECTS_TOO_LITTLE, "values", NULL),
