@@ -37,10 +37,17 @@ static void print_stats(const struct session *session, const struct stream *stre
     fprintf(stderr,
             "{\"texts\":%llu,\"tokens\":%llu,\"truncated\":%llu,\"seconds\":%.6f,\"load_seconds\":%.6f,\"peak_bytes\":%llu,"
             "\"budget_bytes\":%llu,\"splits\":%llu,\"device\":\"%s\",\"instructions\":\"%s\",\"precision\":\"%s\","
-            "\"threads\":%u}\n",
+            "\"threads\":%u",
             (unsigned long long)stream->texts, (unsigned long long)stream->tokens, (unsigned long long)stream->truncated, seconds,
             session->load_seconds, (unsigned long long)info.peak_bytes, (unsigned long long)info.budget_bytes,
             (unsigned long long)info.splits, info.device, info.instructions, session_precision(session), info.threads);
+    if (info.device_name)  /* names and reasons hold no character that JSON would write otherwise */
+        fprintf(stderr,
+                ",\"gpu\":\"%s\",\"device_peak_bytes\":%llu,\"replays\":%llu,\"eager\":%llu,\"fallbacks\":%llu,"
+                "\"fallback_reason\":\"%s\"",
+                info.device_name, (unsigned long long)info.device_peak_bytes, (unsigned long long)info.replays,
+                (unsigned long long)info.eager, (unsigned long long)info.fallbacks, info.fallback_reason);
+    fprintf(stderr, "}\n");
 }
 
 static int embed(struct session *session, struct stream *stream, struct writer *writer, const char *path, bool stats)

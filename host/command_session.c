@@ -35,7 +35,8 @@ int session_open(struct session *session, const struct settings *settings)
 {
     recto_error          error   = RECTO_ERROR_INIT;
     recto_engine_options engine  = { .struct_size = sizeof engine, .device = (recto_device)settings->device,
-                                     .host_bytes = settings->memory, .threads = settings->threads, .log = on_log,
+                                     .host_bytes = settings->memory, .device_bytes = settings->device_memory,
+                                     .threads = settings->threads, .log = on_log,
                                      .log_user = (void *)(uintptr_t)settings };
     recto_model_options  model   = { .struct_size = sizeof model, .precision = (recto_precision)settings->precision,
                                      .progress = on_progress };

@@ -12,7 +12,7 @@ struct settings {
     int         device;      /* recto_device */
     int         precision;   /* recto_precision */
     uint32_t    threads, dimensions;
-    uint64_t    memory;
+    uint64_t    memory, device_memory;
     bool        truncate, quiet;
 };
 
@@ -27,6 +27,7 @@ extern const char *const settings_precisions[];
     { .name = "precision", .kind = ARGUMENT_CHOICE, .value = &(s).precision, .choices = settings_precisions }, \
     { .name = "threads", .kind = ARGUMENT_COUNT, .value = &(s).threads, .most = 1024 },         \
     { .name = "memory", .kind = ARGUMENT_SIZE, .value = &(s).memory },                          \
+    { .name = "device-memory", .kind = ARGUMENT_SIZE, .value = &(s).device_memory },            \
     { .name = "quiet", .kind = ARGUMENT_FLAG, .value = &(s).quiet, .letter = 'q' }
 #define SETTINGS_TEXT_ARGUMENTS(s)                                                              \
     { .name = "prompt", .kind = ARGUMENT_TEXT, .value = &(s).prompt },                          \
@@ -40,6 +41,7 @@ extern const char *const settings_precisions[];
     "  --precision NAME      auto, fp32, bf16 or int8\n"                                             \
     "  --threads N           default: what affinity and control group grant\n"                       \
     "  --memory SIZE         never use more than this, such as 512M\n"                               \
+    "  --device-memory SIZE  the same for the memory of a GPU\n"                                     \
     "  -q, --quiet           no progress and no warnings\n"
 #define SETTINGS_TEXT_HELP                                                                           \
     "  --prompt NAME         put this prompt of the model in front of each text\n"                   \
