@@ -10,7 +10,8 @@
  * One order of summation: an output is one chain of fused multiply-adds from k = 0 upward (bf16: the odd element of a pair
  * first, as the hardware does; products of two bf16 are exact). Integer sums are exact: activations are at most
  * LINEAR_U8_MAX and neighbouring weights keep |w[2j]| + |w[2j + 1]| <= LINEAR_PAIR_MAX, so that a 16-bit sum of two products
- * cannot saturate. After the sum: bias (f32 and bf16), activation, residual. For s8, each step one fused multiply-add:
+ * cannot saturate. After the sum: bias (f32 and bf16), activation, residual. The erf GELU of bf16 and s8 weights is
+ * math_gelu_near, since its error is far below theirs. For s8, each step one fused multiply-add:
  *   v = bias - (scale * zero) * (sum of the column's integers * column's scale)
  *   v = v + outlier value * outlier weight, for each outlier column in order
  *   v = v + integer sum * (scale * column's scale)
@@ -58,7 +59,7 @@ struct linear_weight {
 /* What quantisation leaves beside each row of u8: x[r][i] ~ scale * (q[r][i] - zero). */
 struct quantized_row {
     float   scale;
-    int32_t zero;
+    float   zero;
     float   outlier[LINEAR_MAX_OUTLIERS];  /* the values of the outlier columns as they were */
 };
 

@@ -5,10 +5,10 @@
 
 static const char *row_of(const void *base, size_t stride, int row) { return (const char *)base + stride * (size_t)row; }
 
-static float activate(enum linear_act act, float v)
+static float activate(const struct linear_args *a, float v)
 {
-    switch (act) {
-    case LINEAR_GELU_ERF: return math_gelu_erf(v);
+    switch (a->act) {
+    case LINEAR_GELU_ERF: return a->weight->type == DTYPE_F32 ? math_gelu_erf(v) : math_gelu_near(v);
     case LINEAR_GELU_TANH: return math_gelu_tanh(v);
     case LINEAR_RELU: return math_relu(v);
     case LINEAR_SILU: return math_silu(v);
@@ -41,7 +41,7 @@ static void run(const struct linear_args *a, linear_output *output, int row0, in
     for (int row = row0; row < row1; row++)
         for (int column = first; column < last; column++) {
             if (a->act != LINEAR_SILU_GATE)
-                store(a, row, column, activate(a->act, output(a, row, column)));
+                store(a, row, column, activate(a, output(a, row, column)));
             else if (column / LINEAR_PANEL % 2 == 0) {
                 float gate = output(a, row, column), up = output(a, row, column + LINEAR_PANEL);
                 store(a, row, column / (2 * LINEAR_PANEL) * LINEAR_PANEL + column % LINEAR_PANEL, math_silu(gate) * up);
@@ -83,7 +83,7 @@ static float output_u8s8(const struct linear_args *a, int row, int column)
     int32_t       sum   = 0;
     for (int k = 0; k < w->k; k++)
         sum += x[k] * panel[k / 4 * 4 * LINEAR_PANEL + 4 * (column % LINEAR_PANEL) + k % 4];
-    float v = fmaf(-(q->scale * (float)q->zero), (float)w->sums[column] * w->scales[column], w->bias[column]);
+    float v = fmaf(-(q->scale * q->zero), (float)w->sums[column] * w->scales[column], w->bias[column]);
     for (int i = 0; i < w->outliers; i++)
         v = fmaf(q->outlier[i], w->outlier_weights[(size_t)i * (size_t)linear_padded(w->n) + (size_t)column], v);
     return fmaf((float)sum, q->scale * w->scales[column], v);

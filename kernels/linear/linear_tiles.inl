@@ -10,9 +10,13 @@
  *   LINEAR_DOT       the step of lanes.h: sum, x, panel -> sum
  *   LINEAR_STEP      how many k a step takes; 4 or 2 bytes of u8 or bf16, always 64 bytes of a panel
  *   linear_column, column_load    what the epilogue needs of sixteen outputs, whatever the row
+ *   linear_row, row_load          what it needs of a row, whatever the output
  *   column_value     sixteen stored sums of a row -> its sixteen outputs before the activation
+ *   LINEAR_GELU      how exact a GELU the type deserves
  */
-enum { COLUMN_BLOCK_BYTES = 512 << 10, STEP_BYTES = 4 };
+#include "kernels/lanes/lanes_part.h"
+
+enum { COLUMN_BLOCK_BYTES = 512 << 10, STEP_BYTES = 4, FEW_TILES = 2 };
 
 /* Where a tile stands. */
 struct tile {
@@ -32,7 +36,7 @@ struct sums {
 LANES_INLINE v16 activate(enum linear_act act, v16 v)
 {
     switch (act) {
-    case LINEAR_GELU_ERF: return v16_gelu_erf(v);
+    case LINEAR_GELU_ERF: return LINEAR_GELU(v);
     case LINEAR_GELU_TANH: return v16_gelu_tanh(v);
     case LINEAR_RELU: return v16_relu(v);
     case LINEAR_SILU: return v16_silu(v);
@@ -43,61 +47,106 @@ LANES_INLINE v16 activate(enum linear_act act, v16 v)
     return v;
 }
 
-/* Adds the residual and stores sixteen columns of one row, fewer where y ends; `width` is the number of columns of y. */
-LANES_INLINE void store(const struct linear_args *a, int row, int column, int width, v16 v)
-{
-    int   count = width - column < LANES ? width - column : LANES;
-    char *y     = (char *)a->y + a->y_stride * (size_t)row;
-    if (a->residual) {
-        const float *residual = (const void *)((const char *)a->residual + a->residual_stride * (size_t)row);
-        v = v16_add(v, count == LANES ? v16_load(residual + column) : v16_load_part(residual + column, count));
-    }
-    if (a->y_type == DTYPE_BF16 && count == LANES) {
-        v16_store_bf16((uint16_t *)(void *)y + column, v);
-    } else if (a->y_type == DTYPE_BF16) {
-        uint16_t whole[LANES];
-        v16_store_bf16(whole, v);
-        memcpy((uint16_t *)(void *)y + column, whole, 2 * (size_t)count);
-    } else if (count == LANES) {
-        v16_store((float *)(void *)y + column, v);
-    } else {
-        v16_store_part((float *)(void *)y + column, v, count);
-    }
-}
+/* Where a tile's outputs go. A copy of the arguments, so that they stay in registers whatever the stores may alias. */
+struct outputs {
+    const char *residual;  /* the tile's first row and first column of it; null for none */
+    char       *y;
+    size_t      residual_stride, y_stride;
+    int         width;     /* columns of y from the tile's first one on */
+    enum dtype  y_type;
+};
 
-/* Column by column, so that what belongs to a column stays in registers while the rows pass. */
-LANES_INLINE void finish_with(const struct tile *t, const struct sums *sums, int rows, int vectors, const enum linear_act act)
+static struct outputs outputs_of(const struct tile *t, int column, int width)
 {
     const struct linear_args *a = t->args;
-    for (int v = 0; v < vectors; v++) {
-        const int           column = t->column + v * LANES;
-        const linear_column terms  = column_load(a->weight, column);
-        for (int i = 0; i < rows; i++)
-            store(a, t->row + i, column, a->weight->n, activate(act, column_value(a, &terms, t->row + i, sums->at[i][v])));
-    }
+    struct outputs o = { .residual_stride = a->residual_stride, .y_stride = a->y_stride, .width = width - column,
+                         .y_type = a->y_type };
+    o.y = (char *)a->y + a->y_stride * (size_t)t->row + (size_t)column * (size_t)dtype_bits(a->y_type) / 8;
+    if (a->residual)
+        o.residual = (const char *)a->residual + a->residual_stride * (size_t)t->row + (size_t)column * sizeof(float);
+    return o;
 }
 
-static void finish_gate(const struct tile *t, const struct sums *sums, int rows)
+/* Adds the residual and stores a row's sixteen columns from the v-th vector on, fewer where y ends. */
+LANES_INLINE void store(const struct outputs *o, int row, int v, v16 value)
 {
-    const struct linear_args *a    = t->args;
-    const linear_column       gate = column_load(a->weight, t->column), up = column_load(a->weight, t->column + LANES);
+    const int count = o->width - v * LANES < LANES ? o->width - v * LANES : LANES;
+    char     *y     = o->y + o->y_stride * (size_t)row;
+    if (o->residual)
+        value = v16_add(value, v16_load_count((const float *)(const void *)(o->residual + o->residual_stride * (size_t)row) +
+                                              v * LANES, count));
+    if (o->y_type == DTYPE_BF16)
+        v16_store_bf16_count((uint16_t *)(void *)y + v * LANES, value, count);
+    else
+        v16_store_count((float *)(void *)y + v * LANES, value, count);
+}
+
+/* What the epilogue works on: `rows` of a tile's sums, from its vector `first` on. */
+struct finish {
+    const struct tile *tile;
+    const struct sums *sums;
+    int                rows, first;
+};
+
+/* Row by row: what belongs to the columns stays in registers, what belongs to a row is read once. */
+LANES_INLINE void finish_with(const struct finish *f, const int vectors, const enum linear_act act, const bool usual)
+{
+    const struct linear_args *a      = f->tile->args;
+    const int                 column = f->tile->column + f->first * LANES, rows = f->rows;
+    const struct outputs      o      = outputs_of(f->tile, column, a->weight->n);
+    linear_column             terms[2];
+LANES_UNROLL
+    for (int v = 0; v < vectors; v++)
+        terms[v] = column_load(a->weight, column + v * LANES, usual);
     for (int i = 0; i < rows; i++) {
-        v16 g = column_value(a, &gate, t->row + i, sums->at[i][0]), u = column_value(a, &up, t->row + i, sums->at[i][1]);
-        store(a, t->row + i, t->column / 2, a->weight->n / 2, v16_mul(v16_silu(g), u));
+        const linear_row row = row_load(a, f->tile->row + i);
+LANES_UNROLL
+        for (int v = 0; v < vectors; v++)
+            store(&o, i, v, activate(act, column_value(&terms[v], &row, f->sums->at[i][f->first + v], usual)));
     }
 }
 
-static __attribute__((noinline)) void finish(const struct tile *t, const struct sums *sums, int rows, int vectors)
+static void finish_gate(const struct finish *f)
 {
-    switch (t->args->act) {
-    case LINEAR_NONE: finish_with(t, sums, rows, vectors, LINEAR_NONE); break;
-    case LINEAR_GELU_ERF: finish_with(t, sums, rows, vectors, LINEAR_GELU_ERF); break;
-    case LINEAR_GELU_TANH: finish_with(t, sums, rows, vectors, LINEAR_GELU_TANH); break;
-    case LINEAR_RELU: finish_with(t, sums, rows, vectors, LINEAR_RELU); break;
-    case LINEAR_SILU: finish_with(t, sums, rows, vectors, LINEAR_SILU); break;
-    case LINEAR_TANH: finish_with(t, sums, rows, vectors, LINEAR_TANH); break;
-    case LINEAR_SILU_GATE: finish_gate(t, sums, rows); break;
+    const struct linear_args *a = f->tile->args;
+    const struct outputs      o = outputs_of(f->tile, f->tile->column / 2, a->weight->n / 2);
+    const linear_column       gate = column_load(a->weight, f->tile->column, false);
+    const linear_column       up   = column_load(a->weight, f->tile->column + LANES, false);
+    for (int i = 0; i < f->rows; i++) {
+        const linear_row row = row_load(a, f->tile->row + i);
+        v16 g = column_value(&gate, &row, f->sums->at[i][0], false), u = column_value(&up, &row, f->sums->at[i][1], false);
+        store(&o, i, 0, v16_mul(v16_silu(g), u));
     }
+}
+
+typedef void finish_function(const struct finish *f);
+
+/* As wide as tiles are and with the usual number of outliers. One function each: together they would be too much for the
+ * compiler to keep a column's terms in registers. */
+#define DEFINE_FINISH(name, act) \
+    static __attribute__((noinline)) void finish_##name(const struct finish *f) { finish_with(f, LANES_TILE_VECTORS, act, true); }
+DEFINE_FINISH(none, LINEAR_NONE)
+DEFINE_FINISH(gelu_erf, LINEAR_GELU_ERF)
+DEFINE_FINISH(gelu_tanh, LINEAR_GELU_TANH)
+DEFINE_FINISH(relu, LINEAR_RELU)
+DEFINE_FINISH(silu, LINEAR_SILU)
+DEFINE_FINISH(tanh, LINEAR_TANH)
+static finish_function *const finishes[] = { [LINEAR_NONE] = finish_none, [LINEAR_GELU_ERF] = finish_gelu_erf,
+                                             [LINEAR_GELU_TANH] = finish_gelu_tanh, [LINEAR_RELU] = finish_relu,
+                                             [LINEAR_SILU] = finish_silu, [LINEAR_TANH] = finish_tanh };
+
+static __attribute__((noinline)) void finish_unusual(const struct finish *f) { finish_with(f, 1, f->tile->args->act, false); }
+
+static void finish(const struct tile *t, const struct sums *sums, int rows, int vectors)
+{
+    struct finish f = { t, sums, rows, 0 };
+    if (t->args->act == LINEAR_SILU_GATE)
+        finish_gate(&f);
+    else if (vectors == LANES_TILE_VECTORS && linear_is_usual(t->args->weight))
+        finishes[t->args->act](&f);
+    else
+        for (; f.first < vectors; f.first++)
+            finish_unusual(&f);
 }
 
 /* Rows are addressed from every third one: base, base + stride and base + 2 * stride are single operands on x86. */
@@ -123,6 +172,10 @@ LANES_INLINE void tile_run(const struct tile *t, const int rows, const int vecto
             if (vectors == 2)
                 sum[i][1] = LINEAR_DOT(sum[i][1], ROW(i), b + panel);
         }
+        /* the panels of the next tile, into the second level: hardware does not look beyond a page */
+        __builtin_prefetch(b + (size_t)vectors * panel, 0, 2);
+        if (vectors == 2)
+            __builtin_prefetch(b + 3 * panel, 0, 2);
         b += 64;
 #pragma GCC unroll 5
         for (int i = 0; i < 5; i++)
@@ -177,7 +230,7 @@ void KERNEL(LINEAR_NAME)(const struct linear_args *a, int row0, int row1, int pa
     const size_t panel   = linear_panel_bytes(a->weight->type, a->weight->k);
     const int    vectors = a->act == LINEAR_SILU_GATE ? 2 : LANES_TILE_VECTORS;
     int          block   = (int)(COLUMN_BLOCK_BYTES / panel) / vectors * vectors;
-    if (block < vectors)
+    if (block < vectors || row1 - row0 <= FEW_TILES * (vectors == 2 ? WIDE_ROWS : NARROW_ROWS))
         block = vectors;
     for (int first = panel0; first < panel1; first += block) {
         int last  = first + block < panel1 ? first + block : panel1;

@@ -43,6 +43,16 @@ LANES_INLINE v16 v16_gelu_erf(v16 x)
     return v16_fma(half, e, half);
 }
 
+LANES_INLINE v16 v16_gelu_near(v16 x)
+{
+    v16 c = v16_min(v16_max(x, v16_set1(-GELU_NEAR_LIMIT)), v16_set1(GELU_NEAR_LIMIT)), square = v16_mul(c, c);
+    v16 p = v16_set1(gelu_near_terms[GELU_NEAR_TERMS - 1]);
+LANES_UNROLL
+    for (int i = GELU_NEAR_TERMS - 2; i >= 0; i--)
+        p = v16_fma(p, square, v16_set1(gelu_near_terms[i]));
+    return v16_mul(x, v16_fma(c, p, v16_set1(0.5f)));
+}
+
 LANES_INLINE v16 v16_tanh(v16 x)
 {
     v16 one = v16_set1(1.0f);

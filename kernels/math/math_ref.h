@@ -41,6 +41,14 @@ static const float erf_terms[ERF_TERMS] = {
     -0.02501024f,   0.017119937f,  -0.009578083f,  0.0036002442f,  -0.0024429837f, 0.0025370226f, -0.00096255547f,
 };
 
+/* erf(x / sqrt 2) / 2 = x * P(x * x) for |x| <= GELU_NEAR_LIMIT; times x, absolute error 4e-5 */
+#define GELU_NEAR_LIMIT 4.0f
+#define GELU_NEAR_TERMS 8
+static const float gelu_near_terms[GELU_NEAR_TERMS] = {
+    0.398673385f, -0.0658878461f, 0.0095053995f, -0.00100649067f,
+    7.4855081e-05f, -3.65713549e-06f, 1.04196147e-07f, -1.30129596e-09f,
+};
+
 static inline float math_max(float a, float b) { return a > b ? a : b; }
 static inline float math_min(float a, float b) { return a < b ? a : b; }
 
@@ -81,6 +89,16 @@ static inline float math_gelu_erf(float x)
     float e    = math_min(math_max(c * p, -1.0f), 1.0f);
     float half = 0.5f * x;
     return fmaf(half, e, half);
+}
+
+/* The same for results that are kept in bf16 or int8 anyway: within 4e-5 up to the limit and 4.2e-5 * |x| beyond. */
+static inline float math_gelu_near(float x)
+{
+    float c = math_min(math_max(x, -GELU_NEAR_LIMIT), GELU_NEAR_LIMIT), square = c * c;
+    float p = gelu_near_terms[GELU_NEAR_TERMS - 1];
+    for (int i = GELU_NEAR_TERMS - 2; i >= 0; i--)
+        p = fmaf(p, square, gelu_near_terms[i]);
+    return x * fmaf(c, p, 0.5f);
 }
 
 static inline float math_tanh(float x) { return 1.0f - 2.0f / (math_exp(x + x) + 1.0f); }

@@ -34,7 +34,7 @@ LANES_INLINE void quantize_row(quantize_source *source, const void *context, int
     struct quantize_code code = quantize_code_of(-v16_maximum(v16_negate(range.low)), v16_maximum(range.high));
     v16                  inverse = v16_set1(code.inverse), zero = v16_set1(code.zero);
     row->scale = code.scale;
-    row->zero  = (int32_t)code.zero;
+    row->zero  = code.zero;
     for (int i = 0; i < weight->outliers; i++)
         v16_store_part(&row->outlier[i], source(context, weight->outlier_columns[i], 1), 1);
     LANES_ROW(width, i, count,

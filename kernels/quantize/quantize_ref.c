@@ -18,7 +18,7 @@ void quantize_row_ref(quantize_value *value, const void *context, int width, con
         y[i]    = (uint8_t)nearbyintf(math_min(math_max(v, 0.0f), (float)LINEAR_U8_MAX));
     }
     row->scale = code.scale;
-    row->zero  = (int32_t)code.zero;
+    row->zero  = code.zero;
     for (int i = 0; i < weight->outliers; i++)
         row->outlier[i] = value(context, weight->outlier_columns[i]);
 }

@@ -62,6 +62,7 @@ void KERNEL(lanes_probe)(enum probe probe, int part, const float *x, float *y)
     case PROBE_EXP: v16_store(y, v16_exp(a)); break;
     case PROBE_TANH: v16_store(y, v16_tanh(a)); break;
     case PROBE_GELU_ERF: v16_store(y, v16_gelu_erf(a)); break;
+    case PROBE_GELU_NEAR: v16_store(y, v16_gelu_near(a)); break;
     case PROBE_GELU_TANH: v16_store(y, v16_gelu_tanh(a)); break;
     case PROBE_SILU: v16_store(y, v16_silu(a)); break;
     case PROBE_RELU: v16_store(y, v16_relu(a)); break;

@@ -23,6 +23,7 @@ static float one_lane(enum probe probe, float a, float b, bool in_part)
     case PROBE_EXP: return math_exp(a);
     case PROBE_TANH: return math_tanh(a);
     case PROBE_GELU_ERF: return math_gelu_erf(a);
+    case PROBE_GELU_NEAR: return math_gelu_near(a);
     case PROBE_GELU_TANH: return math_gelu_tanh(a);
     case PROBE_SILU: return math_silu(a);
     case PROBE_RELU: return math_relu(a);
@@ -64,7 +65,7 @@ void lanes_probe_ref(enum probe probe, int part, const float *x, float *y)
 const char *probe_name(enum probe probe)
 {
     static const char *const names[PROBE_COUNT] = {
-        "exp", "tanh", "gelu_erf", "gelu_tanh", "silu", "relu", "round", "abs", "negate", "sqrt", "add", "sub", "mul", "div", "fma",
-        "max", "min", "sum", "maximum", "int", "bytes", "bf16", "load_part", "store_part", "keep", "bf16_part", "bytes_part" };
+        "exp", "tanh", "gelu_erf", "gelu_near", "gelu_tanh", "silu", "relu", "round", "abs", "negate", "sqrt", "add", "sub", "mul",
+        "div", "fma", "max", "min", "sum", "maximum", "int", "bytes", "bf16", "load_part", "store_part", "keep", "bf16_part", "bytes_part" };
     return names[probe];
 }

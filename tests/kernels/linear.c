@@ -69,7 +69,7 @@ static struct quantized_row *random_codes(int rows)
     struct quantized_row *codes = guarded_new(sizeof *codes * (size_t)rows);
     for (int row = 0; row < rows; row++) {
         codes[row].scale = random_float() * 0.01f;
-        codes[row].zero  = random_int(0, LINEAR_U8_MAX);
+        codes[row].zero  = (float)random_int(0, LINEAR_U8_MAX);
         for (int i = 0; i < LINEAR_MAX_OUTLIERS; i++)
             codes[row].outlier[i] = random_float();
     }

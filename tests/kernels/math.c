@@ -22,6 +22,7 @@ static const struct bound {
     { "exp", math_exp, exact_exp, -87.0, 88.0, true, 2.5e-7 },
     { "tanh", math_tanh, exact_tanh, -20.0, 20.0, false, 2.5e-7 },
     { "gelu_erf", math_gelu_erf, exact_gelu_erf, -20.0, 20.0, false, 2.5e-7 },
+    { "gelu_near", math_gelu_near, exact_gelu_erf, -20.0, 20.0, false, 4.5e-5 },
     { "gelu_tanh", math_gelu_tanh, exact_gelu_tanh, -20.0, 20.0, false, 2.5e-7 },
     { "silu", math_silu, exact_silu, -80.0, 80.0, false, 2.5e-7 },
 };
