@@ -166,6 +166,18 @@ static void one_graph_serves_all_mixes(void **state)
     gpu_close(&gpu);
 }
 
+/* Eight texts of two tokens: a plan of 16 tokens has room for no more. */
+static void plans_filled_to_the_cap(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    for (int i = 0; i < 3; i++)
+        for (int count = 1; count <= 32; count *= 2)
+            assert_int_equal(gpu_embed_crowd(&gpu, count), RECTO_OK);
+    gpu_close(&gpu);
+}
+
 static void failed_capture_is_counted(void **state)
 {
     (void)state;
@@ -449,6 +461,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(two_lanes, begin, end),
         cmocka_unit_test_setup_teardown(second_run_is_captured, begin, end),
         cmocka_unit_test_setup_teardown(one_graph_serves_all_mixes, begin, end),
+        cmocka_unit_test_setup_teardown(plans_filled_to_the_cap, begin, end),
         cmocka_unit_test_setup_teardown(failed_capture_is_counted, begin, end),
         cmocka_unit_test_setup_teardown(dropped_plans_take_their_graphs, begin, end),
         cmocka_unit_test_setup_teardown(staging_grows, begin, end),
