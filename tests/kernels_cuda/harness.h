@@ -97,5 +97,6 @@ void attention_cases(void);
 void schedule_cases(void);
 void choose_cases(void);
 void same_bits_cases(void);
+void access_cases(void);  /* under the emulator alone */
 
 #endif
