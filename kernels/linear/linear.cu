@@ -140,7 +140,7 @@ DEVICE float rows_value(const __nv_bfloat16 *at) { return __bfloat162float(*at);
 template <class T> DEVICE float rows_product(const struct linear_work &w, int column, int row0, int live)
 {
     float sums[ROWS_TOGETHER] = {}, mine = 0.0f;
-#pragma unroll 2
+#pragma unroll 1
     for (int k = warp_lane(); k < w.k; k += 32) {
         const float weight = rows_value(row_at((const T *)w.weight, w.weight_stride, column) + k);
 #pragma unroll

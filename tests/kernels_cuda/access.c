@@ -24,8 +24,8 @@ static void end(const char *what, int size, double sectors)
     const struct emu_counters c = emu_counters();
     check(c.shared_wavefronts == c.shared_ideal, "%s %d: %llu wavefronts of shared memory, %llu would do", what, size,
           (unsigned long long)c.shared_wavefronts, (unsigned long long)c.shared_ideal);
-    check((double)c.global_sectors <= sectors * (double)c.global_ideal && c.global_sectors > 0, "%s %d: %llu sectors, %llu would do", what,
-          size, (unsigned long long)c.global_sectors, (unsigned long long)c.global_ideal);
+    check((double)c.global_sectors <= sectors * (double)c.global_ideal && c.global_sectors > 0,
+          "%s %d: %llu sectors, %llu would do", what, size, (unsigned long long)c.global_sectors, (unsigned long long)c.global_ideal);
 }
 
 static cudaError_t run_norm(const struct cuda_launch *launch, void *context) { return kernels->norm_layer(launch, context); }
@@ -67,7 +67,8 @@ static void linear_access(enum linear_cuda_variant variant, enum dtype y_type)
                                        .bias = (float *)(void *)bias.device };
     struct linear_run        run   = { { .weight = &w, .x = x.device, .x_stride = x.stride,
                                          .residual = added ? (float *)(void *)residual.device : NULL,
-                                         .residual_stride = residual.stride, .y = y.device, .y_stride = y.stride, .y_type = y_type },
+                                         .residual_stride = residual.stride, .y = y.device, .y_stride = y.stride,
+                                         .y_type = y_type },
                                        variant };
     struct cuda_launch       launch = launch_rows(rows, rows);
     begin();
