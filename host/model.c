@@ -35,7 +35,8 @@ static enum dtype precision_of(const struct recto_engine *engine, recto_precisio
 static status check_precision(const struct recto_engine *engine, enum dtype precision, struct error *error)
 {
     if (engine->device.accelerator && precision == DTYPE_I8)
-        return error_set(error, STATUS_USAGE, "precision int8 is not offered by device %s: expected auto, bf16 or fp32, or device cpu",
+        return error_set(error, STATUS_USAGE,
+                         "precision int8 is not offered by device %s: expected auto, bf16 or fp32, or device cpu",
                          engine->device.name);
     return STATUS_OK;
 }

@@ -43,8 +43,8 @@ static status find_place(const struct recto_model *model, struct weights_place *
         place->identity, sizeof place->identity,
         "recto pack %d, panel %d, %s, layers %d, width %d, heads %d, inner %d, vocabulary %d, positions %d, types %d, dense %d, "
         "content %016llx%016llx, dense content %016llx%016llx",
-        PACKING_VERSION, in_rows(model) ? 1 : LINEAR_PANEL, precision_name(c->precision), c->layers, c->width, c->heads, c->inner, c->vocabulary,
-        c->positions, c->token_types, c->dense_count, (unsigned long long)key.high, (unsigned long long)key.low,
+        PACKING_VERSION, in_rows(model) ? 1 : LINEAR_PANEL, precision_name(c->precision), c->layers, c->width, c->heads, c->inner,
+        c->vocabulary, c->positions, c->token_types, c->dense_count, (unsigned long long)key.high, (unsigned long long)key.low,
         (unsigned long long)dense.high, (unsigned long long)dense.low);
     int length = snprintf(place->path, sizeof place->path, "%s/packed/%016llx%016llx-%s%s.pack", cache,
                           (unsigned long long)(key.high ^ dense.high), (unsigned long long)(key.low ^ dense.low),

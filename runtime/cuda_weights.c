@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { BUFFERS = 2, BUFFER_BYTES = 4 << 20 };  /* large enough that the copy, not its start, takes the time */
+enum { BUFFERS = 2, BUFFER_MOST = 4 << 20 };  /* large enough that the copy, not its start, takes the time */
 
 struct device_weights {
     struct cuda_context *context;
@@ -13,6 +13,7 @@ struct device_weights {
     bool                 is_awake;
     cudaStream_t         stream;             /* this and the rest while uploading */
     char                *buffers[BUFFERS];
+    size_t               buffer_bytes;
     cudaEvent_t          copied[BUFFERS];    /* the buffer may be filled again */
     int                  next;
 };
@@ -52,7 +53,7 @@ static cudaError_t end_upload(struct device_weights *w)
             cudaEventDestroy(w->copied[i]);
         if (w->buffers[i]) {
             cudaFreeHost(w->buffers[i]);
-            pool_discharge(w->context->host_pool, MEMORY_LOAD, BUFFER_BYTES);
+            pool_discharge(w->context->host_pool, MEMORY_LOAD, w->buffer_bytes);
         }
         w->copied[i]  = NULL;
         w->buffers[i] = NULL;
@@ -67,11 +68,12 @@ static status begin_upload(struct device_weights *w, struct error *error)
 {
     cudaError_t code   = cudaStreamCreateWithFlags(&w->stream, cudaStreamNonBlocking);
     status      result = STATUS_OK;
+    w->buffer_bytes    = w->bytes < BUFFER_MOST ? w->bytes : BUFFER_MOST;
     for (int i = 0; i < BUFFERS && code == cudaSuccess && result == STATUS_OK; i++) {
         void *block = NULL;
-        result      = pool_charge(w->context->host_pool, MEMORY_LOAD, BUFFER_BYTES, "the upload of weights", error);
-        if (result == STATUS_OK && (code = cudaHostAlloc(&block, BUFFER_BYTES, cudaHostAllocDefault)) != cudaSuccess)
-            pool_discharge(w->context->host_pool, MEMORY_LOAD, BUFFER_BYTES);
+        result      = pool_charge(w->context->host_pool, MEMORY_LOAD, w->buffer_bytes, "the upload of weights", error);
+        if (result == STATUS_OK && (code = cudaHostAlloc(&block, w->buffer_bytes, cudaHostAllocDefault)) != cudaSuccess)
+            pool_discharge(w->context->host_pool, MEMORY_LOAD, w->buffer_bytes);
         else
             w->buffers[i] = block;
         if (result == STATUS_OK && code == cudaSuccess)
@@ -98,8 +100,8 @@ status cuda_weights_put(struct device_weights *w, size_t offset, const void *dat
     status result = w->stream ? STATUS_OK : begin_upload(w, error);
     if (result == STATUS_OK && (offset > w->bytes || bytes > w->bytes - offset))
         result = error_set(error, STATUS_INTERNAL, "cuda: weights at %zu to %zu, beyond %zu", offset, offset + bytes, w->bytes);
-    for (size_t done = 0; done < bytes && result == STATUS_OK; done += BUFFER_BYTES) {
-        size_t      some = bytes - done < BUFFER_BYTES ? bytes - done : BUFFER_BYTES;
+    for (size_t done = 0; done < bytes && result == STATUS_OK; done += w->buffer_bytes) {
+        size_t      some = bytes - done < w->buffer_bytes ? bytes - done : w->buffer_bytes;
         cudaError_t code = put_some(w, offset + done, (const char *)data + done, some);
         if (code != cudaSuccess)
             result = cuda_context_fail(w->context, code, error, "the upload of weights");

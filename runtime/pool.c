@@ -1,6 +1,7 @@
 #include "runtime/pool.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,16 @@ void pool_set_reclaim(struct pool *pool, pool_reclaim *reclaim, void *user)
     pthread_mutex_unlock(&pool->lock);
 }
 
+void pool_ask(struct pool *pool, uint64_t bytes)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool_reclaim *reclaim = pool->reclaim;
+    void         *user    = pool->reclaim_user;
+    pthread_mutex_unlock(&pool->lock);
+    if (reclaim)
+        reclaim(user, bytes);
+}
+
 static int try_charge(struct pool *pool, enum memory_category category, uint64_t bytes)
 {
     struct pool_usage *usage = &pool->usage;
@@ -63,14 +74,13 @@ status pool_charge(struct pool *pool, enum memory_category category, uint64_t by
                    struct error *error)
 {
     pthread_mutex_lock(&pool->lock);
-    int           fits    = try_charge(pool, category, bytes);
-    pool_reclaim *reclaim = pool->reclaim;
-    void         *user    = pool->reclaim_user;
+    int  fits     = try_charge(pool, category, bytes);
+    bool may_help = pool->reclaim != NULL;
     pthread_mutex_unlock(&pool->lock);
     if (fits)
         return STATUS_OK;
-    if (reclaim) {
-        reclaim(user, bytes);
+    if (may_help) {
+        pool_ask(pool, bytes);
         pthread_mutex_lock(&pool->lock);
         fits = try_charge(pool, category, bytes);
         pthread_mutex_unlock(&pool->lock);

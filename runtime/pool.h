@@ -55,6 +55,8 @@ void pool_free(struct pool *pool, void *block);  /* null is allowed */
 /* Asked when a booking does not fit, without the pool's lock held: gives back what it can spare, up to `bytes`. */
 typedef void pool_reclaim(void *user, uint64_t bytes);
 void pool_set_reclaim(struct pool *pool, pool_reclaim *reclaim, void *user);
+/* Asks for it because the memory itself ran out, although the ceiling would have allowed more. */
+void pool_ask(struct pool *pool, uint64_t bytes);
 
 void pool_usage(struct pool *pool, struct pool_usage *usage);
 const char *memory_category_name(enum memory_category category);

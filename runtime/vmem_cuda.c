@@ -44,25 +44,36 @@ static void cuda_unmap(const struct vmem *vmem, void *address, size_t offset, si
         context->driver.unmap(address_at(address, offset + done), vmem->granularity);
 }
 
-static status cuda_map(const struct vmem *vmem, void *address, size_t offset, size_t bytes, struct error *error)
+/* All of it, or nothing. */
+static CUresult map_pieces(const struct vmem *vmem, void *address, size_t offset, size_t bytes)
 {
     const struct cuda_context *context = vmem->user;
     const CUmemAccessDesc      access  = { property.location, CU_MEM_ACCESS_FLAGS_PROT_READWRITE };
     size_t                     mapped  = 0;
     CUresult                   code    = CUDA_SUCCESS;
-    status                     result  = cuda_context_check(vmem->user, error);
-    if (result != STATUS_OK)
-        return result;
     for (; mapped < bytes && code == CUDA_SUCCESS; mapped += vmem->granularity)
         code = map_piece(&context->driver, address_at(address, offset + mapped), vmem->granularity);
     if (code != CUDA_SUCCESS)
         mapped -= vmem->granularity;  /* the last one is not there */
     else
         code = context->driver.set_access(address_at(address, offset), bytes, &access, 1);
-    if (code == CUDA_SUCCESS)
-        return STATUS_OK;
-    cuda_unmap(vmem, address, offset, mapped);
-    return fail(vmem, code, error, "a piece of arena", bytes);
+    if (code != CUDA_SUCCESS)
+        cuda_unmap(vmem, address, offset, mapped);
+    return code;
+}
+
+static status cuda_map(const struct vmem *vmem, void *address, size_t offset, size_t bytes, struct error *error)
+{
+    const struct cuda_context *context = vmem->user;
+    status                     result  = cuda_context_check(vmem->user, error);
+    if (result != STATUS_OK)
+        return result;
+    CUresult code = map_pieces(vmem, address, offset, bytes);
+    if (code == CUDA_ERROR_OUT_OF_MEMORY) {  /* others use the device as well: idle models of ours may make room */
+        pool_ask(context->device_pool, bytes);
+        code = map_pieces(vmem, address, offset, bytes);
+    }
+    return code == CUDA_SUCCESS ? STATUS_OK : fail(vmem, code, error, "memory", bytes);
 }
 
 static void cuda_release(const struct vmem *vmem, void *address, size_t bytes)

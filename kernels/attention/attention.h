@@ -83,7 +83,7 @@ static inline int attention_key_range(int head_size)
 static inline size_t attention_scratch_bytes(int head_size, int longest)
 {
     size_t width  = ((size_t)head_size + 15) / 16 * 16;
-    size_t keys   = longest < ATTENTION_TILE ? ((size_t)longest + 15) / 16 * 16 : ATTENTION_TILE;
+    size_t keys   = longest < ATTENTION_TILE ? ((size_t)longest + 15) / 16 * 16 : (size_t)ATTENTION_TILE;
     size_t rows   = longest <= ATTENTION_TILE ? ATTENTION_BLOCK : ATTENTION_CHUNK;
     size_t packed = 2 * keys * width * 4, outputs = (rows + ATTENTION_BLOCK) * width * 4;
     size_t scores = (size_t)ATTENTION_BLOCK * ATTENTION_SCORE_STRIDE * (4 + 2 + 2);

@@ -26,7 +26,8 @@ DEVICE int schedule_strips(int kind) { return kind == KIND_WHOLE ? 4 : kind == K
 DEVICE int tiles_of(int rows, int tile) { return (rows + tile - 1) / tile; }
 
 /* Exclusive prefix of each count over the block, and the totals. */
-DEVICE struct schedule_counts schedule_scan(struct schedule_counts mine, struct schedule_counts *warps, struct schedule_counts *totals)
+DEVICE struct schedule_counts schedule_scan(struct schedule_counts mine, struct schedule_counts *warps,
+                                            struct schedule_counts *totals)
 {
     const int              lane = warp_lane(), warp = (int)threadIdx.x / 32;
     struct schedule_counts before;
@@ -87,7 +88,10 @@ attention_schedule_kernel(struct attention_schedule *schedule, const int32_t *st
         const int length = starts[s + 1] - starts[s], kind = schedule_kind(length, large_rows);
 #pragma unroll
         for (int k = 0; k < KINDS; k++)  /* a constant index keeps the counts in registers */
-            mine.of[k] += k != kind ? 0 : k == KIND_LARGE ? tiles_of(length, large_rows) : k == KIND_LONG ? tiles_of(length, SCHEDULE_TILE) : 1;
+            mine.of[k] += k != kind         ? 0
+                          : k == KIND_LARGE ? tiles_of(length, large_rows)
+                          : k == KIND_LONG  ? tiles_of(length, SCHEDULE_TILE)
+                                            : 1;
     }
     struct schedule_counts       totals;
     struct schedule_counts       next  = schedule_scan(mine, warps, &totals);
@@ -108,7 +112,9 @@ attention_schedule_kernel(struct attention_schedule *schedule, const int32_t *st
                     write_strip(&small[next.of[KIND_LONG]].strips[i], start + row + i * SCHEDULE_STRIP, start, length);
         } else {
             const int strips = schedule_strips(kind), each_tile = SCHEDULE_STRIPS / strips;
-            const int place = kind == KIND_WHOLE ? next.of[KIND_WHOLE]++ : kind == KIND_HALF ? next.of[KIND_HALF]++ : next.of[KIND_QUARTER]++;
+            const int place = kind == KIND_WHOLE  ? next.of[KIND_WHOLE]++
+                              : kind == KIND_HALF ? next.of[KIND_HALF]++
+                                                  : next.of[KIND_QUARTER]++;
             const int tile = place / each_tile + (kind == KIND_WHOLE  ? base.of[KIND_WHOLE]
                                                   : kind == KIND_HALF ? base.of[KIND_HALF]
                                                                       : base.of[KIND_QUARTER]);
@@ -137,15 +143,16 @@ extern "C" size_t attention_schedule_bytes(int tokens, int sequences)
            (size_t)schedule_room(&caps) * (sizeof(struct schedule_small) + sizeof(struct schedule_large));
 }
 
-extern "C" cudaError_t attention_schedule_launch(const struct cuda_launch *launch, const struct attention_args *args, void *schedule,
-                                                 const struct attention_choice *choice)
+extern "C" cudaError_t attention_schedule_launch(const struct cuda_launch *launch, const struct attention_args *args,
+                                                 void *schedule, const struct attention_choice *choice)
 {
     if (!args->starts || !schedule || !launch_aligned(schedule, 0, 16))
         return cudaErrorInvalidValue;
     const int                 room  = schedule_room(launch), large_rows = choice->large_rows;
     const double              bytes = 4.0 * launch->sequences + 80.0 * room;
     const struct kernel_shape shape = { "attention_schedule", bytes, 0, dim3(1), SCHEDULE_THREADS, 0, 0 };
-    KERNEL_LAUNCH(launch, shape, KERNEL_HANDLE(attention_schedule_kernel), &schedule, &args->starts, &large_rows, &room, &launch->live);
+    KERNEL_LAUNCH(launch, shape, KERNEL_HANDLE(attention_schedule_kernel), &schedule, &args->starts, &large_rows, &room,
+                  &launch->live);
 }
 
 extern "C" cudaError_t attention_schedule_cuda(const struct cuda_launch *launch, const struct attention_args *args, void *schedule)

@@ -11,7 +11,12 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/rows.cuh"
 
-enum { SCHEDULE_STRIPS = 4, SCHEDULE_STRIP = 16, SCHEDULE_TILE = SCHEDULE_STRIPS * SCHEDULE_STRIP, SCHEDULE_PACKED = SCHEDULE_TILE };
+enum {
+    SCHEDULE_STRIPS = 4,
+    SCHEDULE_STRIP  = 16,
+    SCHEDULE_TILE   = SCHEDULE_STRIPS * SCHEDULE_STRIP,
+    SCHEDULE_PACKED = SCHEDULE_TILE
+};
 
 struct alignas(16) schedule_strip {
     int32_t row, rows;      /* the first row and how many; none: an empty strip */
@@ -42,7 +47,8 @@ static inline bool attention_valid(const struct attention_args *a, size_t unit)
 }
 
 /* As if all sequences were equally long. */
-static inline struct kernel_shape attention_shape(const struct cuda_launch *launch, const struct attention_args *a, const char *name)
+static inline struct kernel_shape attention_shape(const struct cuda_launch *launch, const struct attention_args *a,
+                                                  const char *name)
 {
     const double        width = (double)a->heads * a->head_size, kv_width = (double)a->kv_heads * a->head_size;
     struct kernel_shape shape = {};

@@ -314,7 +314,9 @@ DEVICE void large_consume(const struct large_work &w, const struct large_memory<
         const struct large_item item = large_item_at<HEAD>(w, index);
         const int place = item.row - item.start + row0;  /* of the warpgroup's first row in its sequence */
         /* the last tile that some row of the warpgroup sees; none: its rows lie past the sequence */
-        int       t    = place >= item.length ? -1 : w.rows.causal ? min(item.tiles - 1, (place + 63) / LARGE_KEYS) : item.tiles - 1;
+        int t = place >= item.length ? -1
+                : w.rows.causal      ? min(item.tiles - 1, (place + 63) / LARGE_KEYS)
+                                     : item.tiles - 1;
         const int half = items & 1;
         mbarrier_wait(m.query_full + 8 * half, (uint32_t)(items / 2 & 1));
         for (int skipped = item.tiles - 1; skipped > t; skipped--, ring++)
@@ -439,6 +441,11 @@ static cudaError_t large_maps(const struct cuda_launch *launch, const struct att
     return error == cudaSuccess ? tensor_map_make(launch->facts, &w->v, &v) : error;
 }
 
+template <class T> static const void *large_handle(int head)
+{
+    return head == 64 ? KERNEL_HANDLE(attention_wgmma<T, 64>) : KERNEL_HANDLE(attention_wgmma<T, 128>);
+}
+
 extern "C" cudaError_t attention_sm90_launch(const struct cuda_launch *launch, const struct attention_args *args, void *schedule,
                                              const struct attention_choice *choice)
 {
@@ -446,7 +453,7 @@ extern "C" cudaError_t attention_sm90_launch(const struct cuda_launch *launch, c
         return cudaErrorInvalidValue;
     if (args->y_type != args->type || args->head_size != choice->head)
         return cudaErrorNotSupported;
-    const bool        bf16 = args->type == DTYPE_BF16, wide = args->head_size == 128;
+    const bool        bf16 = args->type == DTYPE_BF16;
     struct large_work w    = {};
     w.rows                 = strips_work_of(args, schedule);
     w.heads                = args->heads;
@@ -457,12 +464,11 @@ extern "C" cudaError_t attention_sm90_launch(const struct cuda_launch *launch, c
     shape.grid                = dim3((unsigned)launch->facts->processors);
     shape.threads             = 128 * (large_consumers(args->head_size) + 1);
     shape.shared_bytes        = large_shared_bytes(args->head_size);
-    const void *kernel = bf16 ? (wide ? KERNEL_HANDLE(attention_wgmma<__nv_bfloat16, 128>) : KERNEL_HANDLE(attention_wgmma<__nv_bfloat16, 64>))
-                              : (wide ? KERNEL_HANDLE(attention_wgmma<__half, 128>) : KERNEL_HANDLE(attention_wgmma<__half, 64>));
-    KERNEL_LAUNCH(launch, shape, kernel, &w);
+    KERNEL_LAUNCH(launch, shape, bf16 ? large_handle<__nv_bfloat16>(args->head_size) : large_handle<__half>(args->head_size), &w);
 }
 
-static cudaError_t attention_narrow(const struct cuda_launch *launch, const struct attention_args *args, void *schedule, enum dtype type)
+static cudaError_t attention_narrow(const struct cuda_launch *launch, const struct attention_args *args, void *schedule,
+                                    enum dtype type)
 {
     if (args->type != type)
         return cudaErrorNotSupported;

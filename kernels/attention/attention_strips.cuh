@@ -33,9 +33,9 @@ struct strips_work {
 
 static inline struct strips_work strips_work_of(const struct attention_args *args, void *schedule)
 {
-    const struct strips_work w = { args->q, args->k, args->v, args->y, args->q_stride, args->k_stride, args->v_stride, args->y_stride,
-                                   args->heads / args->kv_heads, args->head_size, args->scale * 1.44269504f, args->causal,
-                                   (struct attention_schedule *)schedule };
+    const struct strips_work w = { args->q, args->k, args->v, args->y, args->q_stride, args->k_stride, args->v_stride,
+                                   args->y_stride, args->heads / args->kv_heads, args->head_size, args->scale * 1.44269504f,
+                                   args->causal, (struct attention_schedule *)schedule };
     return w;
 }
 
@@ -126,12 +126,12 @@ DEVICE void attention_strips(const struct strips_work &w, int tile, int head, ui
 {
     constexpr int  STAGES = strips_stages(HEAD);
     constexpr bool HELD   = HEAD <= 128 && GROUPS == 0;  /* queries stay in registers; beside warpgroups there are too few */
-    constexpr int  UNROLLED = HELD ? HEAD / 16 : 2;  /* steps along the head, where they may be fewer */
     constexpr int  TILE   = SCHEDULE_TILE * HEAD * 2;
     const int      warp = strips_thread() / 32, lane = warp_lane();
     const uint32_t queries = shared_address(shared), keys = queries + TILE, values = keys + STAGES * TILE;
     const T       *q = (const T *)w.q + head * w.head_size;
-    const T       *k = (const T *)w.k + head / w.shared_heads * w.head_size, *v = (const T *)w.v + head / w.shared_heads * w.head_size;
+    const int      kv_column = head / w.shared_heads * w.head_size;
+    const T       *k = (const T *)w.k + kv_column, *v = (const T *)w.v + kv_column;
 
     struct schedule_strip *strips = (struct schedule_strip *)(shared + (1 + 2 * STAGES) * TILE);
     if (strips_thread() < SCHEDULE_STRIPS)
@@ -189,7 +189,7 @@ DEVICE void attention_strips(const struct strips_work &w, int tile, int head, ui
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 s[j][0][i] = s[j][1][i] = 0.0f;
-#pragma unroll UNROLLED
+#pragma unroll(HELD ? HEAD / 16 : 2)  /* fewer addresses at once, where queries are not held for want of registers */
             for (int step = 0; step < HEAD / 16; step++) {
                 uint32_t b[4], read[4];
                 ldmatrix_x4(b, strips_block_b<HEAD>(tile_k, slot0 + j * 16, step));
@@ -272,7 +272,8 @@ DEVICE void attention_strips(const struct strips_work &w, int tile, int head, ui
         const float inverse = 1.0f / sum[r];
 #pragma unroll
         for (int n = 0; n < HEAD / 8; n++) {
-            const uint32_t at = strips_place<HEAD>(warp * 16 + fragment_c_row(lane, 2 * r), n) + (uint32_t)fragment_c_column(lane, 0) * 2;
+            const uint32_t at = strips_place<HEAD>(warp * 16 + fragment_c_row(lane, 2 * r), n) +
+                                (uint32_t)fragment_c_column(lane, 0) * 2;
             *(uint32_t *)(shared + at) = packed_pair<T>(y[n][2 * r] * inverse, y[n][2 * r + 1] * inverse);
         }
     }

@@ -66,6 +66,13 @@ DEVICE float warp_max(float v)
     return v;
 }
 
+/* Two neighbours at once, `to` and `from` aligned to 8 bytes. */
+DEVICE void store_f32x2(float *to, float a, float b)
+{
+    const uint2 bits = { __float_as_uint(a), __float_as_uint(b) };
+    *(uint2 *)to     = bits;
+}
+
 /* Four neighbours at once. */
 DEVICE void store_bf16x4(__nv_bfloat16 *to, float a, float b, float c, float d)
 {

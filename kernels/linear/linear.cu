@@ -81,7 +81,8 @@ __global__ void __launch_bounds__(2 * COLUMNS) linear_mma(const __grid_constant_
         if (next < slices) {
             const uint32_t stage = base + next % MMA_STAGES * STAGE;
             linear_fetch<ROWS, THREADS>(stage, x, w.x_stride, live - row0, next * MMA_SLICE, w.k);
-            linear_fetch<COLUMNS, THREADS>(stage + ROWS * MMA_SLICE * 2, weight, w.weight_stride, w.n - column0, next * MMA_SLICE, w.k);
+            linear_fetch<COLUMNS, THREADS>(stage + ROWS * MMA_SLICE * 2, weight, w.weight_stride, w.n - column0,
+                                           next * MMA_SLICE, w.k);
         }
         cp_async_commit();
         const uint32_t stage_x = base + s % MMA_STAGES * STAGE, stage_w = stage_x + ROWS * MMA_SLICE * 2;
@@ -90,10 +91,12 @@ __global__ void __launch_bounds__(2 * COLUMNS) linear_mma(const __grid_constant_
             uint32_t a[ROW_STEPS][4], b[2][4];
 #pragma unroll
             for (int i = 0; i < ROW_STEPS; i++)
-                ldmatrix_x4(a[i], stage_x + swizzle_64(warp_row0 + i * 16 + ldmatrix_a_row(lane), step * 2 + ldmatrix_a_column(lane) / 8));
+                ldmatrix_x4(a[i], stage_x + swizzle_64(warp_row0 + i * 16 + ldmatrix_a_row(lane),
+                                                       step * 2 + ldmatrix_a_column(lane) / 8));
 #pragma unroll
             for (int j = 0; j < 2; j++)
-                ldmatrix_x4(b[j], stage_w + swizzle_64(warp_column0 + j * 16 + ldmatrix_b_row(lane), step * 2 + ldmatrix_b_column(lane) / 8));
+                ldmatrix_x4(b[j], stage_w + swizzle_64(warp_column0 + j * 16 + ldmatrix_b_row(lane),
+                                                       step * 2 + ldmatrix_b_column(lane) / 8));
 #pragma unroll
             for (int i = 0; i < ROW_STEPS; i++)
 #pragma unroll
@@ -137,7 +140,7 @@ DEVICE float rows_value(const __nv_bfloat16 *at) { return __bfloat162float(*at);
 template <class T> DEVICE float rows_product(const struct linear_work &w, int column, int row0, int live)
 {
     float sums[ROWS_TOGETHER] = {}, mine = 0.0f;
-#pragma unroll 2
+#pragma unroll 1
     for (int k = warp_lane(); k < w.k; k += 32) {
         const float weight = rows_value(row_at((const T *)w.weight, w.weight_stride, column) + k);
 #pragma unroll
@@ -220,7 +223,8 @@ extern "C" cudaError_t linear_cuda_launch(const struct cuda_launch *launch, cons
     shape.grid         = dim3((unsigned)launch_blocks(w.epilogue.n, ROWS_WARPS), (unsigned)launch_blocks(rows, ROWS_TOGETHER));
     shape.threads      = ROWS_THREADS;
     shape.shared_bytes = 0;
-    KERNEL_LAUNCH(launch, shape, weight->type == DTYPE_F32 ? KERNEL_HANDLE(linear_rows<float>) : KERNEL_HANDLE(linear_rows<__nv_bfloat16>), &w);
+    KERNEL_LAUNCH(launch, shape,
+                  weight->type == DTYPE_F32 ? KERNEL_HANDLE(linear_rows<float>) : KERNEL_HANDLE(linear_rows<__nv_bfloat16>), &w);
 }
 
 extern "C" cudaError_t linear_bf16_cuda(const struct cuda_launch *launch, const struct linear_args *args)

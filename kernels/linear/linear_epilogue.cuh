@@ -134,7 +134,7 @@ DEVICE void linear_store(const struct linear_epilogue &e, int row, int column, f
     } else {
         float *y = row_at((float *)e.y, e.y_stride, row) + column;
         if (pair)
-            *(float2 *)y = make_float2(a, b);
+            store_f32x2(y, a, b);
         else
             *y = a;
     }

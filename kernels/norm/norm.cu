@@ -7,9 +7,9 @@
 
 enum { NORM_WIDEST = 4096 };  /* 32 vectors of four in a lane: 128 registers */
 
-DEVICE float normed(const struct norm_args &a, float d, float inverse, int i)
+DEVICE float normed(const struct norm_args &a, float d, float inverse, float weight, float bias)
 {
-    return a.bias ? fmaf(d * inverse, a.weight[i], a.bias[i]) : d * inverse * a.weight[i];
+    return a.bias ? fmaf(d * inverse, weight, bias) : d * inverse * weight;
 }
 
 DEVICE float norm_inverse(const struct norm_args &a, float squares)
@@ -51,9 +51,10 @@ __global__ void __launch_bounds__(ROWS_THREADS) norm_rows_held(struct norm_args 
         const int i = norm_index(v, 0);
         if (i >= a.width)
             continue;
-        const float4 d = held[v];
-        const float4 y = make_float4(normed(a, d.x, inverse, i), normed(a, d.y, inverse, i + 1), normed(a, d.z, inverse, i + 2),
-                                     normed(a, d.w, inverse, i + 3));
+        const float4 d = held[v], w = *(const float4 *)(a.weight + i);
+        const float4 b = a.bias ? *(const float4 *)(a.bias + i) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        const float4 y = make_float4(normed(a, d.x, inverse, w.x, b.x), normed(a, d.y, inverse, w.y, b.y),
+                                     normed(a, d.z, inverse, w.z, b.z), normed(a, d.w, inverse, w.w, b.w));
         if (a.y)
             *(float4 *)(row_at(a.y, a.y_stride, row) + i) = y;
         if (a.copy)
@@ -85,7 +86,8 @@ __global__ void __launch_bounds__(ROWS_THREADS) norm_rows_any(struct norm_args a
             const int i = norm_index(v, place);
             if (i >= a.width)
                 continue;
-            const float y = normed(a, x[i] - mean, inverse, i);  /* y may be x: this lane alone reads and writes the place */
+            /* y may be x: this lane alone reads and writes the place */
+            const float y = normed(a, x[i] - mean, inverse, a.weight[i], a.bias ? a.bias[i] : 0.0f);
             if (a.y)
                 row_at(a.y, a.y_stride, row)[i] = y;
             if (a.copy)
@@ -98,7 +100,8 @@ static int norm_choose(const struct norm_args *args)
 {
     static const int built[] = { 3, 6, 8, 16, 32 };  /* widths 384, 768, 1024, 2048, 4096 */
     const bool aligned = launch_aligned(args->x, args->x_stride, 16) && launch_aligned(args->y, args->y_stride, 16) &&
-                         launch_aligned(args->copy, args->copy_stride, 8);
+                         launch_aligned(args->copy, args->copy_stride, 8) && launch_aligned(args->weight, 0, 16) &&
+                         launch_aligned(args->bias, 0, 16);
     if (args->width % 4 != 0 || args->width > NORM_WIDEST || !aligned)
         return 0;
     int i = 0;

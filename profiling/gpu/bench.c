@@ -43,8 +43,8 @@ void bench_open(struct bench_device *device, int rounds)
     };
     snprintf(device->name, sizeof device->name, "%s", facts.name);
     enum cudaDriverEntryPointQueryResult found;
-    bench_check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &device->facts.encode_tensor_map, 12000, cudaEnableDefault,
-                                                 &found),
+    bench_check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &device->facts.encode_tensor_map, 12000,
+                                                 cudaEnableDefault, &found),
                 "asking the driver for cuTensorMapEncodeTiled");
     device->kernels = kernels_cuda(&device->facts);
     if (!device->kernels) {

@@ -67,7 +67,8 @@ static void bench_linear(struct bench *bench, int rows, int n, int k, enum linea
             .args   = { .weight = &weight, .x = x, .x_stride = (size_t)k * 2, .act = act, .y = y, .y_stride = (size_t)width * 2,
                         .y_type = DTYPE_BF16 },
     };
-    struct cublaslt_work peer = { .library = bench->cublaslt, .rows = rows, .n = n, .k = k, .x = x, .weight = weight.panels, .y = y };
+    struct cublaslt_work peer = { .library = bench->cublaslt, .rows = rows, .n = n, .k = k, .x = x, .weight = weight.panels,
+                                  .y = y };
     snprintf(bench->shape, sizeof bench->shape, "%d x %d x %d", rows, n, k);
     bench->row = (struct bench_row){ .kernel = name, .shape = bench->shape, .peer = "cuBLASLt, product alone" };
     time_launch(bench, &work.launch, run_linear, &work);

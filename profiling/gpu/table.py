@@ -77,7 +77,8 @@ def draw(rows, title):
         if "ratio" in row:
             x = LABEL + SCALE * row["of_limit"] / row["ratio"]
             parts.append(f'<rect x="{x:.1f}" y="{y - 1}" width="3" height="{BAR - 2}" fill="#475569"/>')
-        parts.append(f'<text x="{LABEL + SCALE * row["of_limit"] + 6:.0f}" y="{y + 12}">{row["of_limit"]:.0%} of {row["limit"]}</text>')
+        x = LABEL + SCALE * row["of_limit"] + 6
+        parts.append(f'<text x="{x:.0f}" y="{y + 12}">{row["of_limit"]:.0%} of {row["limit"]}</text>')
     height = 60 + len(rows) * BAR
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{LABEL + SCALE + 220}" height="{height}" font-family="sans-serif" '
             f'font-size="12">\n<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n")

@@ -28,9 +28,10 @@ static void died(int number, siginfo_t *info, void *context)
 void emu_signals(void)
 {
     static __thread char room[16384];
-    stack_t              stack = { .ss_sp = room, .ss_size = sizeof room };
+    stack_t              stack = { .ss_sp = room, .ss_size = sizeof room }, present;
     struct sigaction     action = { .sa_sigaction = died, .sa_flags = SA_SIGINFO | SA_ONSTACK }, before;
-    sigaltstack(&stack, NULL);
+    if (!sigaltstack(NULL, &present) && present.ss_flags & SS_DISABLE)  /* a sanitizer has put one there, and wants it back */
+        sigaltstack(&stack, NULL);
     for (int i = 0; i < 2; i++) {
         int number = i ? SIGBUS : SIGSEGV;
         if (!sigaction(number, NULL, &before) && before.sa_handler == SIG_DFL)  /* somebody else's handler stays */

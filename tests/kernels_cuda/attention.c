@@ -98,17 +98,18 @@ static void attention_compare(const struct matrix *qkv, const struct matrix *y, 
         }
     check_close(&close, "%s, heads of %d%s", name, h->size, h->causal ? ", causal" : "");
     if (type == DTYPE_BF16)  /* twice the error of weights and results rounded once */
-        check(sqrt(errors.kernel) <= 2 * sqrt(errors.naive) + 1e-6, "%s, heads of %d: the error is %.3g times the naive one", name, h->size,
-              sqrt(errors.kernel / errors.naive));
+        check(sqrt(errors.kernel) <= 2 * sqrt(errors.naive) + 1e-6, "%s, heads of %d: the error is %.3g times the naive one", name,
+              h->size, sqrt(errors.kernel / errors.naive));
 }
 
-static struct attention_case case_of(const struct matrix *qkv, const struct matrix *y, const struct packing *p, const struct heads *h)
+static struct attention_case case_of(const struct matrix *qkv, const struct matrix *y, const struct packing *p,
+                                     const struct heads *h)
 {
     const size_t element = (size_t)dtype_bits(qkv->type) / 8;
     struct attention_case c = { .args = { .q = qkv->device, .k = qkv->device + element * (size_t)(h->heads * h->size),
                                           .v = qkv->device + element * (size_t)((h->heads + h->kv_heads) * h->size),
-                                          .q_stride = qkv->stride, .k_stride = qkv->stride, .v_stride = qkv->stride, .type = qkv->type,
-                                          .heads = h->heads, .kv_heads = h->kv_heads, .head_size = h->size,
+                                          .q_stride = qkv->stride, .k_stride = qkv->stride, .v_stride = qkv->stride,
+                                          .type = qkv->type, .heads = h->heads, .kv_heads = h->kv_heads, .head_size = h->size,
                                           .scale = 1.0f / sqrtf((float)h->size), .causal = h->causal, .starts = p->device_starts,
                                           .y = y->device, .y_stride = y->stride, .y_type = y->type } };
     c.schedule = device_bytes(attention_schedule_bytes(p->token_cap, p->sequence_cap));
@@ -214,7 +215,10 @@ static void schedule_case(const int *lengths, int count, int spare, int large_ro
     int32_t *words = malloc(bytes), *covered = calloc((size_t)p.tokens, sizeof *covered);
     for (int i = 0; words && covered && i < schedule_count(); i++) {
         schedule_take(i);
-        if (!launch_run(&launch, run_schedule, &c, "schedule") ||
+        for (size_t w = 0; w < bytes / sizeof *words; w++)
+            words[w] = 1;  /* what is left of an earlier schedule: one row in every strip */
+        if (cudaMemcpy(c.schedule, words, bytes, cudaMemcpyHostToDevice) != cudaSuccess ||
+            !launch_run(&launch, run_schedule, &c, "schedule") ||
             cudaMemcpy(words, c.schedule, bytes, cudaMemcpyDeviceToHost) != cudaSuccess)
             break;
         memset(covered, 0, (size_t)p.tokens * sizeof *covered);

@@ -10,7 +10,7 @@
 #include "tests/emu/emu.h"
 #endif
 
-enum { EDGE = 256, SENTINEL = 0xa5, MEMORIES = 128 };
+enum { EDGE = 256, SENTINEL = 0xa5, MEMORIES = 256 };
 
 struct options              options;
 struct cuda_facts           facts, facts_80;
@@ -276,8 +276,15 @@ struct matrix matrix_random(enum dtype type, int rows, int columns, int gap, flo
     return m;
 }
 
-void matrix_upload(struct matrix *m) { must(cudaMemcpy(m->device - EDGE, m->host - EDGE, m->bytes, cudaMemcpyHostToDevice), "upload"); }
-void matrix_download(struct matrix *m) { must(cudaMemcpy(m->host - EDGE, m->device - EDGE, m->bytes, cudaMemcpyDeviceToHost), "download"); }
+void matrix_upload(struct matrix *m)
+{
+    must(cudaMemcpy(m->device - EDGE, m->host - EDGE, m->bytes, cudaMemcpyHostToDevice), "upload");
+}
+
+void matrix_download(struct matrix *m)
+{
+    must(cudaMemcpy(m->host - EDGE, m->device - EDGE, m->bytes, cudaMemcpyDeviceToHost), "download");
+}
 
 void matrix_poison(struct matrix *m)
 {
@@ -356,6 +363,6 @@ void check_close(const struct closeness *c, const char *text, ...)
     va_start(arguments, text);
     vsnprintf(name, sizeof name, text, arguments);
     va_end(arguments);
-    check(c->worst <= 1.0, "%s: row %d column %d is %.9g, expected %.9g (%.3g of what is allowed)", name, c->row, c->column, c->actual,
-          c->expected, c->worst);
+    check(c->worst <= 1.0, "%s: row %d column %d is %.9g, expected %.9g (%.3g of what is allowed)", name, c->row, c->column,
+          c->actual, c->expected, c->worst);
 }

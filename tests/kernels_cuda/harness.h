@@ -74,7 +74,7 @@ void         *device_bytes(size_t bytes);
 struct packing {
     int      sequences, tokens, longest;
     int      sequence_cap, token_cap;
-    int32_t  starts[64];
+    int32_t  starts[256];
     int32_t *device_starts;
 };
 struct packing    packing_new(const int *lengths, int count, int spare_tokens, int spare_sequences);
@@ -97,5 +97,6 @@ void attention_cases(void);
 void schedule_cases(void);
 void choose_cases(void);
 void same_bits_cases(void);
+void access_cases(void);  /* under the emulator alone */
 
 #endif

@@ -115,7 +115,8 @@ static void linear_case(enum linear_cuda_variant variant, struct shape shape, st
         matrix_download(&y);
         linear_compare(&what, &x, &weight, what.bias ? &bias : NULL, what.residual ? &residual : NULL, &y, &shape,
                        linear_cuda_name(variant));
-        check(matrix_intact(&y), "%s, %d x %d x %d: wrote beside the rows", linear_cuda_name(variant), shape.rows, shape.n, shape.k);
+        check(matrix_intact(&y), "%s, %d x %d x %d: wrote beside the rows", linear_cuda_name(variant), shape.rows, shape.n,
+              shape.k);
     }
     memory_free_all();
 }
@@ -178,7 +179,8 @@ static void linear_refusals(void)
 {
     if (!group_begin("linear_refusals", true))
         return;
-    struct matrix        x = matrix_new(DTYPE_BF16, 4, 64, 0), y = matrix_new(DTYPE_F32, 4, 64, 0), weight = weight_new(DTYPE_BF16, 64, 64);
+    struct matrix        x = matrix_new(DTYPE_BF16, 4, 64, 0), y = matrix_new(DTYPE_F32, 4, 64, 0);
+    struct matrix        weight = weight_new(DTYPE_BF16, 64, 64);
     struct linear_weight w = { .n = 64, .k = 64, .type = DTYPE_BF16, .panels = weight.device };
     struct cuda_launch   launch = launch_rows(4, 4);
     struct linear_args   good   = { .weight = &w, .x = x.device, .x_stride = x.stride, .y = y.device, .y_stride = y.stride };
@@ -215,7 +217,8 @@ static void expect_choice(int architecture, int rows, int n, int k, enum linear_
     const struct cuda_facts    device = { .architecture = architecture, .processors = 132, .encode_tensor_map = &facts };
     const struct linear_weight w      = { .n = n, .k = k, .type = DTYPE_BF16 };
     const enum linear_cuda_variant v  = linear_cuda_choose(&device, &w, act, rows);
-    check(v == expected, "sm_%d, %d x %d x %d: %s, expected %s", architecture, rows, n, k, linear_cuda_name(v), linear_cuda_name(expected));
+    check(v == expected, "sm_%d, %d x %d x %d: %s, expected %s", architecture, rows, n, k, linear_cuda_name(v),
+          linear_cuda_name(expected));
     check(linear_cuda_can(&device, v, &w, act), "sm_%d, %d x %d x %d: %s is chosen but cannot", architecture, rows, n, k,
           linear_cuda_name(v));
 }

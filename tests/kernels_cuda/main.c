@@ -44,5 +44,6 @@ int main(int argc, char **argv)
     linear_cases();
     attention_cases();
     same_bits_cases();
+    access_cases();
     return finish();
 }

@@ -198,8 +198,8 @@ static void rotary_case(enum dtype type, int rows, int heads, int head_size)
                 const double a = matrix_get(&before, r, base + j), b = matrix_get(&before, r, base + j + half);
                 const double co = matrix_get(&cosines, at[r], j), si = matrix_get(&sines, at[r], j);
                 const double e = c % head_size < half ? a * co - b * si : b * co + a * si;
-                closeness_add(&close, matrix_get(&x, r, c), e, EPSILON * 4 * (fabs(a) + fabs(b)) + (type == DTYPE_F32 ? 0 : fabs(e) / 256),
-                              r, c);
+                const double rounding = type == DTYPE_F32 ? 0 : fabs(e) / 256;
+                closeness_add(&close, matrix_get(&x, r, c), e, EPSILON * 4 * (fabs(a) + fabs(b)) + rounding, r, c);
             }
         check_close(&close, "%d rows of %d heads of %d", rows, heads, head_size);
         check(matrix_intact(&x) && memcmp(x.host + x.stride * (size_t)rows, image + x.stride * (size_t)rows, x.stride) == 0,
@@ -232,7 +232,8 @@ static void pool_case(enum pooled kind, const int *lengths, int count, int width
 {
     static test_launch *const runs[] = { run_mean, run_first, run_last };
     struct packing            p      = packing_new(lengths, count, 3, 2);
-    struct matrix             x = matrix_random(DTYPE_F32, p.token_cap, width, 1, 1), y = matrix_new(DTYPE_F32, p.sequence_cap, width, 1);
+    struct matrix             x = matrix_random(DTYPE_F32, p.token_cap, width, 1, 1);
+    struct matrix             y = matrix_new(DTYPE_F32, p.sequence_cap, width, 1);
     matrix_fill_rows(&x, p.tokens, NAN);
     matrix_upload(&x);
     struct pool_args   args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .width = width, .starts = p.device_starts,
@@ -358,8 +359,9 @@ static void fp8_case(int rows, int width)
             matrix_set(&x, 2, c, c == 0 ? 448.0 : (c % 2 ? -1 : 1) * (e4m3_value(c % 126) + e4m3_value(c % 126 + c / 126 % 2)) / 2);
     }
     matrix_upload(&x);
-    struct fp8_args    args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .width = width, .y = (uint8_t *)(void *)y.device,
-                                  .y_stride = y.stride, .scales = (float *)(void *)scales.device };
+    struct fp8_args    args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .width = width,
+                                  .y = (uint8_t *)(void *)y.device, .y_stride = y.stride,
+                                  .scales = (float *)(void *)scales.device };
     struct cuda_launch launch = launch_rows(rows, rows + 1);
     for (int i = 0; i < schedule_count(); i++) {
         schedule_take(i);

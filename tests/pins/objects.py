@@ -31,8 +31,8 @@ class Kernel:
         return int(re.sub(r"\D", "", self.target))
 
     def register_shortage(self):
-        """How many registers a thread, summed over warpgroups, are wanted beyond those of the launch: setmaxnreg would wait for them
-        for ever. One warpgroup produces, the others consume."""
+        """How many registers a thread, summed over warpgroups, are wanted beyond those of the launch: setmaxnreg would wait for
+        them for ever. One warpgroup produces, the others consume."""
         lowered, raised = sass.registers_wanted(self.code)
         groups = self.threads // 128
         return max(0, (lowered or self.registers) + (groups - 1) * raised - groups * self.registers) if raised else 0

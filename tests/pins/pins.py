@@ -97,7 +97,8 @@ def read_table():
 
 def write_table(rows, version):
     with open(TABLE, "w", encoding="utf-8") as table:
-        table.write(f"# What nvcc {version} makes of the kernels; blocks are of a multiprocessor, slots and clocks of the hot loop.\n"
+        table.write(f"# What nvcc {version} makes of the kernels; blocks are of a multiprocessor, slots and clocks of the hot "
+                    f"loop.\n"
                     f"# Made by: python3 tests/pins/pins.py write build {version}\n")
         writer = csv.DictWriter(table, FIELDS, delimiter="\t", lineterminator="\n", extrasaction="ignore")
         writer.writeheader()

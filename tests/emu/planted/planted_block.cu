@@ -25,7 +25,7 @@ template <int BUG> __global__ void __launch_bounds__(THREADS) sum_kernel(const u
         if (lane == 0 && !(BUG == ENTRY_NEVER_WRITTEN && warp == 3))
             partial[warp] = v;
         if (BUG == PAST_THE_ARRAY && threadIdx.x == 0)
-            ((volatile uint32_t *)partial)[WARPS] = v;
+            ((volatile uint32_t *)partial)[WARPS + (int)threadIdx.x] = v;
         if (BUG == BARRIER_IN_BRANCHES && warp == 0) {
             __syncthreads();
         } else if (BUG == COUNTS_DIFFER) {

@@ -101,6 +101,40 @@ template <int BUG> static bool run_tiles(void)
     return ok;
 }
 
+/* Copies over what is the same already: only that it is on its way shows that nobody waited. */
+template <int BUG> __global__ void __launch_bounds__(32) again_kernel(const uint32_t *x, uint32_t *y)
+{
+    SHARED_ARRAY(uint32_t, buffer, 128);
+    uint32_t at = shared_address(&buffer[threadIdx.x * 4]), sum = 0;
+    for (int round = 0; round < 2; round++) {
+        cp_async<16>(at, x + threadIdx.x * 4);
+        cp_async_commit();
+        if (BUG == RIGHT || round == 0)
+            cp_async_wait<0>();
+        for (int i = 0; i < 4; i++)
+            sum += buffer[threadIdx.x * 4 + (unsigned)i];
+    }
+    cp_async_wait<0>();
+    y[threadIdx.x] = sum;
+}
+
+template <int BUG> static bool run_again(void)
+{
+    uint32_t x[128], y[32], expected[32];
+    for (uint32_t i = 0; i < 128; i++)
+        x[i] = i * i;
+    for (uint32_t i = 0; i < 32; i++)
+        expected[i] = 2 * (x[4 * i] + x[4 * i + 1] + x[4 * i + 2] + x[4 * i + 3]);
+    void *dx = device_copy_of(x, sizeof x), *dy = device_make(sizeof y);
+    bool  ok = LAUNCH(again_kernel<BUG>, (device_grid{ 1, 32, 0, 0 }), &dx, &dy);
+    device_read(y, dy, sizeof y);
+    device_free(dx);
+    device_free(dy);
+    for (int i = 0; i < 32; i++)
+        ok = ok && y[i] == expected[i];
+    return ok;
+}
+
 #define TILES_CASE(name, bug, plain, check) { name, run_tiles<bug>, run_tiles<RIGHT>, plain, check }
 const struct planted planted_copies[] = {
     TILES_CASE("cp.async: waits for one group too few", WAITS_FOR_TOO_FEW, "values", "race"),
@@ -113,5 +147,6 @@ const struct planted planted_copies[] = {
     TILES_CASE("ldmatrix: swizzle forgotten", SWIZZLE_FORGOTTEN, "values", NULL),
     TILES_CASE("ldmatrix: misaligned", LDMATRIX_MISALIGNED, "misaligned shared address", NULL),
     TILES_CASE("ldmatrix: past shared memory", LDMATRIX_OUTSIDE, "shared memory out of bounds", NULL),
+    { "cp.async: no wait for a copy of the same bytes", run_again<WAITS_FOR_TOO_FEW>, run_again<RIGHT>, "values", "race" },
     { NULL, NULL, NULL, NULL, NULL },
 };

@@ -6,7 +6,7 @@ enum tile_bug {
     RIGHT, NO_BARRIER_AFTER_INIT, NO_FENCE_AFTER_INIT, EMPTY_NOT_AWAITED, EXPECTS_TOO_LITTLE, EXPECTS_NOTHING, FULL_NOT_AWAITED,
     RELEASED_TOO_EARLY, ACCUMULATOR_NOT_AWAITED, NO_WGMMA_FENCE, SWIZZLE_LEFT_OUT, PHASE_NEVER_FLIPS, ACCUMULATOR_WRITTEN,
     A_CHANGED, TOO_MANY_ARRIVALS_WANTED, TOO_MANY_ARRIVALS, NOT_COMMITTED, OPERAND_OUTSIDE, BASE_NOT_ALIGNED, BARRIER_NEVER_MADE,
-    WGMMA_BY_THREE_WARPS, COPY_NEVER_AWAITED, BARRIER_WRITTEN_OVER
+    WGMMA_BY_THREE_WARPS, COPY_NEVER_AWAITED, BARRIER_WRITTEN_OVER, PIPELINED, PIPELINED_RELEASES_NEWEST
 };
 
 template <int BUG>
@@ -61,9 +61,13 @@ template <int BUG> __device__ static void consume(float (&d)[32], uint32_t tiles
             a[0] = (uint32_t)step + 1;
         if (BUG == ACCUMULATOR_WRITTEN && step == 2)
             d[5] += 1.0f;
-        if (BUG != RELEASED_TOO_EARLY && BUG != ACCUMULATOR_NOT_AWAITED)
+        if (BUG == PIPELINED || BUG == PIPELINED_RELEASES_NEWEST)
+            wgmma_wait<1>();  /* this step's products stay in flight, those before are done */
+        else if (BUG != RELEASED_TOO_EARLY && BUG != ACCUMULATOR_NOT_AWAITED)
             wgmma_wait<0>();
-        if (BUG == TOO_MANY_ARRIVALS ? thread < 2 : thread == 0)
+        if (BUG == PIPELINED && thread == 0 && step > 0)
+            mbarrier_arrive(empty + 8 * (stage ^ 1));
+        if (BUG != PIPELINED && (BUG == TOO_MANY_ARRIVALS ? thread < 2 : thread == 0))
             mbarrier_arrive(empty + 8 * stage);
     }
     if (BUG != ACCUMULATOR_NOT_AWAITED)
@@ -169,5 +173,6 @@ const struct planted planted_tiles[] = {
     GEMM("wgmma: swizzle left out of the descriptor", SWIZZLE_LEFT_OUT, "values", NULL),
     GEMM("wgmma: operand outside shared memory", OPERAND_OUTSIDE, "operand out of bounds", NULL),
     GEMM("wgmma: by three of four warps", WGMMA_BY_THREE_WARPS, "wgmma", NULL),
+    { "wgmma: newest stage released, one group in flight", run_gemm<PIPELINED_RELEASES_NEWEST>, run_gemm<PIPELINED>, "values", "race" },
     { NULL, NULL, NULL, NULL, NULL },
 };

@@ -39,7 +39,7 @@ void         gpu_close(struct gpu *gpu);
  * OK; the second in the model's own precision. */
 recto_status gpu_embed(struct gpu *gpu, recto_model *model, bool dense, int first, int count);
 recto_status gpu_embed_fp32(struct gpu *gpu, int first, int count);
-/* The first text so many times, up to GPU_CROWD. */
+/* So many empty texts, of two tokens each: nothing fills a plan with more sequences. Up to GPU_CROWD. */
 enum { GPU_CROWD = 400 };
 recto_status gpu_embed_crowd(struct gpu *gpu, int count);
 recto_engine_info gpu_usage(const struct gpu *gpu);

@@ -166,6 +166,18 @@ static void one_graph_serves_all_mixes(void **state)
     gpu_close(&gpu);
 }
 
+/* Eight texts of two tokens: a plan of 16 tokens has room for no more. */
+static void plans_filled_to_the_cap(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    for (int i = 0; i < 3; i++)
+        for (int count = 1; count <= 32; count *= 2)
+            assert_int_equal(gpu_embed_crowd(&gpu, count), RECTO_OK);
+    gpu_close(&gpu);
+}
+
 static void failed_capture_is_counted(void **state)
 {
     (void)state;
@@ -294,17 +306,19 @@ static void sleeps_and_wakes(void **state)
     gpu_close(&gpu);
 }
 
-/* A ceiling that holds one model beside an arena, and two models that are used by turns. */
-static void idle_models_make_room(void **state)
+/* A ceiling, or a device, that holds one model beside an arena, and two models that are used by turns. */
+static void use_by_turns(bool ceiling)
 {
-    (void)state;
     struct gpu   gpu;
     recto_model *second;
     open_well(&gpu, &(struct gpu_options){ 0 });
     assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 1), RECTO_OK);
-    uint64_t one = gpu_usage(&gpu).device_bytes_in_use;
+    uint64_t enough   = gpu_usage(&gpu).device_bytes_in_use + (uint64_t)(100 << 10);
+    size_t   physical = emu_runtime_usage().device_bytes + (32 << 10);  /* not even a graph beside them */
     gpu_close(&gpu);
-    open_well(&gpu, &(struct gpu_options){ .device_bytes = one + (uint64_t)(100 << 10) });
+    if (!ceiling)
+        emu_runtime_settings()->memory = physical;
+    open_well(&gpu, &(struct gpu_options){ .device_bytes = ceiling ? enough : 0 });
     assert_int_equal(gpu_open_model(&gpu, &(struct gpu_options){ .dense = true }, &second), RECTO_OK);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 1), RECTO_OK);
@@ -313,6 +327,13 @@ static void idle_models_make_room(void **state)
     assert_true(gpu.model->residence->sleeps + second->residence->sleeps >= 4);
     recto_model_close(second);
     gpu_close(&gpu);
+}
+
+static void idle_models_make_room(void **state)
+{
+    (void)state;
+    use_by_turns(true);
+    use_by_turns(false);
 }
 
 static void cycles_leave_nothing(void **state)
@@ -449,6 +470,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(two_lanes, begin, end),
         cmocka_unit_test_setup_teardown(second_run_is_captured, begin, end),
         cmocka_unit_test_setup_teardown(one_graph_serves_all_mixes, begin, end),
+        cmocka_unit_test_setup_teardown(plans_filled_to_the_cap, begin, end),
         cmocka_unit_test_setup_teardown(failed_capture_is_counted, begin, end),
         cmocka_unit_test_setup_teardown(dropped_plans_take_their_graphs, begin, end),
         cmocka_unit_test_setup_teardown(staging_grows, begin, end),
