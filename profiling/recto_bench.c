@@ -243,7 +243,7 @@ int main(int count, char **words)
     const char          *model = "all-minilm-l6-v2", *precision = "fp32";
     int                  tokens = 128;
     recto_error          error  = RECTO_ERROR_INIT;
-    recto_engine_options engine = { .struct_size = sizeof engine, .threads = 1 };
+    recto_engine_options engine = { .struct_size = sizeof engine, .threads = 1, .device = RECTO_DEVICE_CPU };
     recto_model_options  options = { .struct_size = sizeof options };
     recto_model_info     info    = { .struct_size = sizeof info };
     struct bench         bench   = { 0 };
