@@ -120,14 +120,15 @@ __global__ void __launch_bounds__(2 * COLUMNS) linear_mma(const __grid_constant_
                 if (column < w.n)
                     v[j] = linear_biased(w.epilogue, column, sums[i][j][2 * h], sums[i][j][2 * h + 1]);
             }
-            const int column = column0 + warp_column0 + fragment_c_column(lane, 0);
+            const struct linear_row to     = linear_row_of(w.epilogue, row);
+            const int               column = column0 + warp_column0 + fragment_c_column(lane, 0);
 #pragma unroll
             for (int j = 0; j < 4; j++)
                 if (w.epilogue.act != LINEAR_SILU_GATE)
-                    linear_store(w.epilogue, row, column + j * 8, activate_narrow(w.epilogue.act, v[j].x),
+                    linear_store(w.epilogue, to, column + j * 8, activate_narrow(w.epilogue.act, v[j].x),
                                  activate_narrow(w.epilogue.act, v[j].y));
                 else if (j < 2)  /* a warp's 32 columns are one block of gates and its ups */
-                    linear_store_gated(w.epilogue, row, column + j * 8, v[j], v[j + 2]);
+                    linear_store_gated(w.epilogue, to, column + j * 8, v[j], v[j + 2]);
         }
 }
 

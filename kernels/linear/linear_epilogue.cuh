@@ -113,26 +113,39 @@ DEVICE float2 linear_biased(const struct linear_epilogue &e, int column, float a
     return make_float2(a + bias.x, b + bias.y);
 }
 
+/* A row of y and of what is added to it, found once for all its columns. */
+struct linear_row {
+    void        *y;
+    const float *residual;  /* or null */
+};
+
+DEVICE struct linear_row linear_row_of(const struct linear_epilogue &e, int row)
+{
+    const struct linear_row r = { row_at((char *)e.y, e.y_stride, row),
+                                  e.residual ? row_at(e.residual, e.residual_stride, row) : NULL };
+    return r;
+}
+
 /* The residual is added and columns `column` and the next of y are written, as far as there are so many. */
-DEVICE void linear_store(const struct linear_epilogue &e, int row, int column, float a, float b)
+DEVICE void linear_store(const struct linear_epilogue &e, const struct linear_row &row, int column, float a, float b)
 {
     if (column >= e.n)
         return;
     const bool pair = column + 1 < e.n;
-    if (e.residual) {
-        const float *residual = row_at(e.residual, e.residual_stride, row) + column;
+    if (row.residual) {
+        const float *residual = row.residual + column;
         const float2 added    = pair ? *(const float2 *)residual : make_float2(*residual, 0.0f);
         a += added.x;
         b += added.y;
     }
     if (e.narrow) {
-        __nv_bfloat16 *y = row_at((__nv_bfloat16 *)e.y, e.y_stride, row) + column;
+        __nv_bfloat16 *y = (__nv_bfloat16 *)row.y + column;
         if (pair)
             *(__nv_bfloat162 *)y = __floats2bfloat162_rn(a, b);
         else
             *y = __float2bfloat16_rn(a);
     } else {
-        float *y = row_at((float *)e.y, e.y_stride, row) + column;
+        float *y = (float *)row.y + column;
         if (pair)
             store_f32x2(y, a, b);
         else
@@ -144,7 +157,7 @@ DEVICE void linear_store(const struct linear_epilogue &e, int row, int column, f
 DEVICE int gated_column(int column) { return column / (2 * LINEAR_GATE_BLOCK) * LINEAR_GATE_BLOCK + column % LINEAR_GATE_BLOCK; }
 
 /* Two gates and their ups to y. */
-DEVICE void linear_store_gated(const struct linear_epilogue &e, int row, int column, float2 gate, float2 up)
+DEVICE void linear_store_gated(const struct linear_epilogue &e, const struct linear_row &row, int column, float2 gate, float2 up)
 {
     linear_store(e, row, gated_column(column), sigmoid_times(gate.x, gate.x) * up.x, sigmoid_times(gate.y, gate.y) * up.y);
 }

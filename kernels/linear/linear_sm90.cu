@@ -136,14 +136,15 @@ DEVICE void wgmma_store_rows(const struct wgmma_work &w, const float (&d)[COLUMN
 {
     constexpr int OUT = ACT == LINEAR_SILU_GATE ? COLUMNS / 2 : COLUMNS;
     const int     lane = warp_lane(), row = row0 + (int)threadIdx.x % 128 / 32 * 16 + fragment_c_row(lane, 0);
+    const struct linear_row upper = linear_row_of(w.epilogue, row), lower = linear_row_of(w.epilogue, row + 8);
 #pragma unroll
     for (int i = 0; i < OUT / 8; i++) {
         float v[4];
         wgmma_results<ACT>(w.epilogue, w.n, column0 + fragment_c_column(lane, 0), i, d, v);
         if (row < live)
-            linear_store(w.epilogue, row, out0 + i * 8 + fragment_c_column(lane, 0), v[0], v[1]);
+            linear_store(w.epilogue, upper, out0 + i * 8 + fragment_c_column(lane, 0), v[0], v[1]);
         if (row + 8 < live)
-            linear_store(w.epilogue, row + 8, out0 + i * 8 + fragment_c_column(lane, 0), v[2], v[3]);
+            linear_store(w.epilogue, lower, out0 + i * 8 + fragment_c_column(lane, 0), v[2], v[3]);
     }
 }
 

@@ -25,7 +25,8 @@ static void end(const char *what, int size, double sectors)
     check(c.shared_wavefronts == c.shared_ideal, "%s %d: %llu wavefronts of shared memory, %llu would do", what, size,
           (unsigned long long)c.shared_wavefronts, (unsigned long long)c.shared_ideal);
     check((double)c.global_sectors <= sectors * (double)c.global_ideal && c.global_sectors > 0,
-          "%s %d: %llu sectors, %llu would do", what, size, (unsigned long long)c.global_sectors, (unsigned long long)c.global_ideal);
+          "%s %d: %llu sectors, %llu would do", what, size, (unsigned long long)c.global_sectors,
+          (unsigned long long)c.global_ideal);
 }
 
 static cudaError_t run_norm(const struct cuda_launch *launch, void *context) { return kernels->norm_layer(launch, context); }

@@ -156,7 +156,7 @@ static void linear_group(enum linear_cuda_variant variant, enum dtype type)
         return;
     const struct linear_tile tile = tile_around(variant);
     linear_shapes(variant, type);
-    for (int act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++)
+    for (enum linear_act act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++)
         if (linear_cuda_can(&facts, variant, &any, act)) {
             const struct shape shape = { tile.rows + 7, act == LINEAR_SILU_GATE ? 2 * tile.columns + 96 : tile.columns + 40, 72 };
             linear_case(variant, shape, (struct what){ act, type, DTYPE_F32, true, act == LINEAR_NONE });
