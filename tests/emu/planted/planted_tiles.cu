@@ -173,6 +173,7 @@ const struct planted planted_tiles[] = {
     GEMM("wgmma: swizzle left out of the descriptor", SWIZZLE_LEFT_OUT, "values", NULL),
     GEMM("wgmma: operand outside shared memory", OPERAND_OUTSIDE, "operand out of bounds", NULL),
     GEMM("wgmma: by three of four warps", WGMMA_BY_THREE_WARPS, "wgmma", NULL),
-    { "wgmma: newest stage released, one group in flight", run_gemm<PIPELINED_RELEASES_NEWEST>, run_gemm<PIPELINED>, "values", "race" },
+    { "wgmma: newest stage released, one group in flight", run_gemm<PIPELINED_RELEASES_NEWEST>, run_gemm<PIPELINED>, "values",
+      "race" },
     { NULL, NULL, NULL, NULL, NULL },
 };
