@@ -2,38 +2,12 @@
 #include "kernels/linear/linear.h"
 #include "kernels/math/lanes_math.h"
 
-#include <stdbool.h>
-
 #define LINEAR_NAME                     linear_f32
 #define LINEAR_ZERO                     v16_set1(0.0f)
 #define LINEAR_DOT                      dot_f32
 #define LINEAR_STEP                     1
 #define LINEAR_STORE                    v16_store
 #define LINEAR_GELU                     v16_gelu_erf
-typedef v16   linear_sum;
-typedef float linear_scalar;
-typedef v16   linear_column;
 
-LANES_INLINE bool linear_is_usual(const struct linear_weight *w) { return w != 0; }
-
-LANES_INLINE linear_column column_load(const struct linear_weight *w, int column, const bool usual)
-{
-    (void)usual;
-    return v16_load(w->bias + column);
-}
-
-/* Nothing belongs to a row. */
-typedef struct linear_row { char none; } linear_row;
-LANES_INLINE linear_row row_load(const struct linear_args *a, int row)
-{
-    (void)a, (void)row;
-    return (linear_row){ 0 };
-}
-
-LANES_INLINE v16 column_value(const linear_column *bias, const linear_row *row, const float *sums, const bool usual)
-{
-    (void)row, (void)usual;
-    return v16_add(v16_load(sums), *bias);
-}
-
+#include "kernels/linear/linear_float.inl"
 #include "kernels/linear/linear_tiles.inl"

@@ -1,8 +1,9 @@
 /* linear_tiles.inl: linear.h vectorised: register tiles of rows by columns, an outer product along k.
  *
  * x is read as it lies (one broadcast an element and row), the panels stream once per tile of rows. Columns are taken in
- * blocks whose panels fit half of the second-level cache, so that they stay there while the row tiles pass. The tile sizes
- * come from the register file (LANES_TILE_ROWS, LANES_TILE_VECTORS) and never show in the result.
+ * blocks whose panels fit half of the second-level cache, so that they stay there while the row tiles pass; few row tiles take
+ * them panel by panel, so that memory and arithmetic overlap. The tile sizes come from the register file (LANES_TILE_ROWS,
+ * LANES_TILE_VECTORS) and never show in the result.
  *
  * Included by one file an element type, which defines before:
  *   LINEAR_NAME      the kernel's name, such as linear_f32
@@ -11,6 +12,7 @@
  *   LINEAR_STEP      how many k a step takes; 4 or 2 bytes of u8 or bf16, always 64 bytes of a panel
  *   linear_column, column_load    what the epilogue needs of sixteen outputs, whatever the row
  *   linear_row, row_load          what it needs of a row, whatever the output
+ *   linear_is_usual  whether the epilogue that is compiled for usual weights serves this one
  *   column_value     sixteen stored sums of a row -> its sixteen outputs before the activation
  *   LINEAR_GELU      how exact a GELU the type deserves
  */
@@ -162,11 +164,11 @@ LANES_INLINE void tile_run(const struct tile *t, const int rows, const int vecto
     linear_sum                sum[LANES_TILE_ROWS][2];
     for (int i = 0; i < 5; i++)
         x[i] = t->x + (size_t)(3 * i) * stride;
-#pragma GCC unroll 16
+LANES_UNROLL
     for (int i = 0; i < rows; i++)
         sum[i][0] = sum[i][1] = LINEAR_ZERO;
     for (int k = 0; k < a->weight->k; k += LINEAR_STEP) {
-#pragma GCC unroll 16
+LANES_UNROLL
         for (int i = 0; i < rows; i++) {
             sum[i][0] = LINEAR_DOT(sum[i][0], ROW(i), b);
             if (vectors == 2)
@@ -177,12 +179,12 @@ LANES_INLINE void tile_run(const struct tile *t, const int rows, const int vecto
         if (vectors == 2)
             __builtin_prefetch(b + 3 * panel, 0, 2);
         b += 64;
-#pragma GCC unroll 5
+LANES_UNROLL
         for (int i = 0; i < 5; i++)
             x[i] += STEP_BYTES;
     }
     struct sums sums;
-#pragma GCC unroll 16
+LANES_UNROLL
     for (int i = 0; i < rows; i++) {
         LINEAR_STORE(sums.at[i][0], sum[i][0]);
         if (vectors == 2)
