@@ -2,7 +2,8 @@
  *
  * Under the emulator each function has a twin of the same signature in instructions_emu.inl; the conformance cases run both.
  * "shared" parameters are 32-bit addresses in shared memory (shared_address); a barrier is the address of an 8-byte mbarrier.
- * What needs sm_90 does not assemble for less; what needs sm_90a traps when it is built for anything else.
+ * What needs sm_80 traps when it is built for less: such targets compile, and kernels_cuda has no table for their devices. What
+ * needs sm_90 does not assemble for less; what needs sm_90a traps when it is built for anything else.
  */
 #ifndef RECTO_KERNELS_CUDA_INSTRUCTIONS_CUH
 #define RECTO_KERNELS_CUDA_INSTRUCTIONS_CUH
@@ -14,6 +15,12 @@
 #include <instructions_emu.inl>
 
 #else
+
+#if __CUDA_ARCH__ >= 800
+#define SM80(...) asm volatile(__VA_ARGS__)
+#else
+#define SM80(...) __trap()
+#endif
 
 DEVICE uint32_t shared_address(const void *pointer) { return (uint32_t)__cvta_generic_to_shared(pointer); }
 
@@ -46,9 +53,9 @@ DEVICE uint16_t convert_e4m3x2(float low, float high)
 /* 16 bytes that are read once: past the first-level cache. */
 DEVICE uint4 load_once(const void *from)
 {
-    uint4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+    uint4 v = {};
+    SM80("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];"
+         : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
     return v;
 }
 
@@ -56,22 +63,22 @@ DEVICE uint4 load_once(const void *from)
 
 DEVICE uint32_t warp_max_u32(uint32_t value)
 {
-    uint32_t result;
-    asm volatile("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(result) : "r"(value));
+    uint32_t result = 0;
+    SM80("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(result) : "r"(value));
     return result;
 }
 
 DEVICE uint32_t warp_min_u32(uint32_t value)
 {
-    uint32_t result;
-    asm volatile("redux.sync.min.u32 %0, %1, 0xffffffff;" : "=r"(result) : "r"(value));
+    uint32_t result = 0;
+    SM80("redux.sync.min.u32 %0, %1, 0xffffffff;" : "=r"(result) : "r"(value));
     return result;
 }
 
 DEVICE uint32_t warp_add_u32(uint32_t value)
 {
-    uint32_t result;
-    asm volatile("redux.sync.add.u32 %0, %1, 0xffffffff;" : "=r"(result) : "r"(value));
+    uint32_t result = 0;
+    SM80("redux.sync.add.u32 %0, %1, 0xffffffff;" : "=r"(result) : "r"(value));
     return result;
 }
 
@@ -130,13 +137,13 @@ DEVICE void stmatrix_x4_trans(uint32_t shared, const uint32_t (&r)[4])
 template <class T> DEVICE void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
 {
     if constexpr (element_is_bf16<T>)
-        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+        SM80("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+             : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+             : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
     else
-        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+        SM80("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+             : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+             : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 /* ---- barriers 1 to 15 of a block; ID a constant, or the block takes all sixteen ---- */
@@ -157,25 +164,24 @@ template <int ID, int THREADS> DEVICE void named_barrier_arrive()
 template <int BYTES> DEVICE void cp_async(uint32_t shared, const void *from, bool valid = true)
 {
     static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "cp.async moves 4, 8 or 16 bytes");
-    int bytes = valid ? BYTES : 0;
     if constexpr (BYTES == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(bytes) : "memory");
+        SM80("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(valid ? BYTES : 0) : "memory");
     else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
-                     ::"r"(shared), "l"(from), "n"(BYTES), "r"(bytes) : "memory");
+        SM80("cp.async.ca.shared.global [%0], [%1], %2, %3;"
+             ::"r"(shared), "l"(from), "n"(BYTES), "r"(valid ? BYTES : 0) : "memory");
 }
 
-DEVICE void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+DEVICE void cp_async_commit() { SM80("cp.async.commit_group;" ::: "memory"); }
 
 /* Until at most GROUPS of this thread's groups are in flight. */
-template <int GROUPS> DEVICE void cp_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(GROUPS) : "memory"); }
+template <int GROUPS> DEVICE void cp_async_wait() { SM80("cp.async.wait_group %0;" ::"n"(GROUPS) : "memory"); }
 
-DEVICE void cp_async_wait_all() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+DEVICE void cp_async_wait_all() { SM80("cp.async.wait_all;" ::: "memory"); }
 
 /* Arrives at the barrier once this thread's copies so far have landed; counts as one of the arrivals that it was made for. */
 DEVICE void cp_async_arrive(uint32_t barrier)
 {
-    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+    SM80("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
 }
 
 /* ---- mbarriers; sm_90 ---- */

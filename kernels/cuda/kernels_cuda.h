@@ -115,7 +115,7 @@ struct cuda_kernels {
 /* Of a schedule for these caps. */
 size_t attention_schedule_bytes(int tokens, int sequences);
 
-/* The table for a device; null where its architecture is older than any that has kernels. */
+/* The table for a device; null below 8.0: kernels compile for such architectures, but trap at their first instruction of 8.0. */
 const struct cuda_kernels *kernels_cuda(const struct cuda_facts *facts);
 
 /* Bytes from row to row of a weight: whole units of 16, as the tensor memory accelerator wants them. */
