@@ -180,8 +180,8 @@ static void embed(struct promise *promise, const recto_text *texts, size_t count
     promise_must(recto_embed(promise->model, texts, count, options, vectors, NULL, &error), &error);
 }
 
-/* Every length alone and in batches: every plan; then a crowd of the longest texts, with work enough for every thread to
- * come and have its arena at its largest. */
+/* Every length alone and in batches: every plan; then crowds of the longest texts, until no thread's arena has grown for many
+ * of them: a thread that others keep from its processor comes late. */
 static void warm_up(struct promise *promise, uint32_t words)
 {
     recto_text texts[CROWD];
@@ -197,8 +197,14 @@ static void warm_up(struct promise *promise, uint32_t words)
         }
     for (int i = 0; i < CROWD; i++)
         texts[i] = make_text(i, words);
-    for (int i = 0; i < (words < 100 ? 20 : 1); i++)
+    const int calm = words < 100 ? 300 : 3;
+    uint64_t  bytes = 0;
+    for (int unchanged = 0; unchanged < calm; unchanged++) {
         embed(promise, texts, CROWD, NULL);
+        const uint64_t now = promise_usage(promise).arena_bytes;
+        unchanged          = now == bytes ? unchanged : -1;
+        bytes              = now;
+    }
 }
 
 static void embed_at_random(struct promise *promise, uint32_t words)
