@@ -10,7 +10,10 @@ if [ "${2:-}" != hidden ]; then
     unset NVCC_PREPEND_FLAGS NVCC_APPEND_FLAGS
     nvcc=$("$here/../../scripts/cuda_toolkit" --where compiler)
     [ -n "$nvcc" ] || { echo "no CUDA compiler: make cuda-toolkit gets one"; exit 77; }
-    CUDACXX=$(readlink -f "$nvcc")
+    # What is on PATH may be a script elsewhere that calls the compiler: the compiler itself says where it lies.
+    CUDACXX=$("$nvcc" --dryrun -x cu -E /dev/null 2>&1 | sed -n 's/^#\$ _HERE_=//p')/nvcc
+    [ -x "$CUDACXX" ] || { echo "$nvcc does not say where the compiler lies: $CUDACXX"; exit 1; }
+    CUDACXX=$(readlink -f "$CUDACXX")
     export CUDACXX
     if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
         exec unshare -m sh "$0" "$1" hidden
