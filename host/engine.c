@@ -56,13 +56,16 @@ recto_status engine_report(const struct error *from, status code, recto_error *t
     return (recto_status)code;
 }
 
-void engine_take_options(void *to, size_t to_size, const void *from)
+status engine_take_options(void *to, size_t to_size, const void *from, const char *whose, struct error *error)
 {
     uint32_t size;
     if (!from)
-        return;
+        return STATUS_OK;
     memcpy(&size, from, sizeof size);
+    if (size <= sizeof size)
+        return error_set(error, STATUS_USAGE, "%s: struct_size of its options is %u, expected their sizeof", whose, size);
     memcpy(to, from, size < to_size ? size : to_size);
+    return STATUS_OK;
 }
 
 static status replace(char **text, const char *with, struct error *error)
@@ -192,14 +195,16 @@ recto_status recto_engine_open(recto_engine **engine, const recto_engine_options
     recto_engine_options chosen = { .struct_size = sizeof chosen };
     struct error         local  = { 0 };
     *engine                     = NULL;
-    engine_take_options(&chosen, sizeof chosen, options);
+    status result               = engine_take_options(&chosen, sizeof chosen, options, "engine", &local);
+    if (result != STATUS_OK)
+        return engine_report(&local, result, error);
     recto_engine *opened = calloc(1, sizeof *opened);
     if (!opened)
         return engine_report(&local, error_set(&local, STATUS_MEMORY, "engine: the system gave no memory"), error);
     pthread_mutex_init(&opened->lock, NULL);
     pthread_mutex_init(&opened->log_lock, NULL);
     pthread_cond_init(&opened->changed, NULL);
-    status result = options_read(&opened->options, &local);
+    result = options_read(&opened->options, &local);
     if (result == STATUS_OK)
         result = take_settings(opened, &chosen, &local);
     if (result == STATUS_OK)

@@ -55,8 +55,9 @@ void engine_log(struct recto_engine *engine, int level, const char *format, ...)
 /* Copies an internal error to the caller's; returns its code. */
 recto_status engine_report(const struct error *from, status code, recto_error *to);
 
-/* The caller's options over the defaults: the smaller of the two sizes is copied. */
-void engine_take_options(void *to, size_t to_size, const void *from);
+/* The caller's options over the defaults, if there are any: the smaller of the two sizes is copied. A size that holds not one
+ * option is refused: it was forgotten. */
+MUST_CHECK status engine_take_options(void *to, size_t to_size, const void *from, const char *whose, struct error *error);
 
 /* Gives back the requests that wait for a next call; the lock is held. */
 void engine_drop_requests(struct recto_engine *engine);

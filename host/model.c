@@ -139,8 +139,9 @@ recto_status recto_model_open(recto_engine *engine, const char *name, const rect
         return engine_report(&local, error_set(&local, STATUS_USAGE, "model: a null pointer where %s should be",
                                                engine ? "its name" : "the engine"),
                              error);
-    engine_take_options(&chosen, sizeof chosen, options);
-    status result = pool_alloc(engine->pool, MEMORY_WEIGHTS, sizeof **model, "a model", &block, &local);
+    status result = engine_take_options(&chosen, sizeof chosen, options, "model", &local);
+    if (result == STATUS_OK)
+        result = pool_alloc(engine->pool, MEMORY_WEIGHTS, sizeof **model, "a model", &block, &local);
     if (result != STATUS_OK)
         return engine_report(&local, result, error);
     struct recto_model *opened = memset(block, 0, sizeof *opened);

@@ -118,8 +118,11 @@ static status make_somewhere(struct recto_model *model, const struct model_packi
     status result = make_pack(model, packing, &identity, place->path, error);
     if (result != STATUS_IO)
         return result;
-    engine_log(model->engine, 1, "packed weights cannot be kept (%s); they are made in memory, every time", error->message);
-    return make_pack(model, packing, &identity, NULL, error);
+    const struct error kept = *error;  /* of the cache, unless the model itself cannot be read: then that follows */
+    result                  = make_pack(model, packing, &identity, NULL, error);
+    if (result == STATUS_OK)
+        engine_log(model->engine, 1, "packed weights cannot be kept (%s); they are made in memory, every time", kept.message);
+    return result;
 }
 
 status model_bind_weights(struct recto_model *model, const struct model_packing *packing, struct error *error)

@@ -39,11 +39,12 @@ static status find_shaped(const struct packer *p, const char *name, int rows, in
             at += snprintf(shape + at, sizeof shape - (size_t)at, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
         char wanted[48];
         snprintf(wanted, sizeof wanted, width ? "%d, %d" : "%d", rows, width);
-        return error_set(error, STATUS_MODEL, "%s: tensor '%s' is [%s] %s, expected [%s]", file, name, shape,
+        return error_set(error, STATUS_MODEL, "%s: tensor '%s' is [%s] %s, expected [%s]", t->file, name, shape,
                          dtype_name(t->dtype), wanted);
     }
     if (t->dtype != DTYPE_F32 && t->dtype != DTYPE_F16 && t->dtype != DTYPE_BF16)
-        return error_set(error, STATUS_MODEL, "%s: tensor '%s' is %s, expected F32, F16 or BF16", file, name, dtype_name(t->dtype));
+        return error_set(error, STATUS_MODEL, "%s: tensor '%s' is %s, expected F32, F16 or BF16", t->file, name,
+                         dtype_name(t->dtype));
     *tensor = t;
     return STATUS_OK;
 }
@@ -57,17 +58,8 @@ static float f16_to_float(uint16_t x)
     return x & 0x8000 ? -value : value;
 }
 
-static const char *file_of(const struct packer *p, const struct tensor_view *tensor)
-{
-    for (int i = 0; i < 4; i++)
-        if (p->dense[i] && safetensors_find(p->dense[i], tensor->name) == tensor)
-            return p->dense_file[i];
-    return p->file;
-}
-
 /* Elements [first, first + count) as f32; an element that is no number is an error with its place in the file. */
-static status read_floats(const struct packer *p, const struct tensor_view *t, size_t first, size_t count, float *out,
-                          struct error *error)
+static status read_floats(const struct tensor_view *t, size_t first, size_t count, float *out, struct error *error)
 {
     const char *data = t->data;
     if (t->dtype == DTYPE_F32) {
@@ -81,7 +73,7 @@ static status read_floats(const struct packer *p, const struct tensor_view *t, s
     }
     for (size_t i = 0; i < count; i++)
         if (!isfinite(out[i]))
-            return error_set(error, STATUS_MODEL, "%s: tensor '%s' holds %s at element %zu (byte %llu of the file)", file_of(p, t),
+            return error_set(error, STATUS_MODEL, "%s: tensor '%s' holds %s at element %zu (byte %llu of the file)", t->file,
                              t->name, isnan(out[i]) ? "a NaN" : "an infinity", first + i,
                              (unsigned long long)(t->file_offset + (first + i) * (size_t)dtype_bits(t->dtype) / 8));
     return STATUS_OK;
@@ -128,7 +120,7 @@ static status packer_vector(void *user, const char *name, int length, const floa
         return error_set(error, STATUS_INTERNAL, "packer: no room for vector '%s'", name);
     float *out = p->vectors + p->vectors_used;
     p->vectors_used += (size_t)length;
-    result = read_floats(p, t, 0, (size_t)length, out, error);
+    result = read_floats(t, 0, (size_t)length, out, error);
     if (result == STATUS_OK)
         result = pack_writer_add(p->writer, name, out, sizeof(float) * (size_t)length, error);
     *data = out;
@@ -150,7 +142,7 @@ static status packer_table(void *user, const char *name, int rows, int width, en
         float    values[CHUNK];
         uint16_t rounded[CHUNK];
         size_t   some = count - at < CHUNK ? count - at : CHUNK;
-        result        = read_floats(p, t, at, some, values, error);
+        result        = read_floats(t, at, some, values, error);
         for (size_t i = 0; type == DTYPE_BF16 && i < some; i++)
             rounded[i] = bf16_from_float(values[i]);
         if (result == STATUS_OK)
@@ -214,10 +206,10 @@ static status begin_linear(struct packer *p, const struct linear_parameter *para
     return STATUS_OK;
 }
 
-static status read_row(const struct packer *p, const struct linear_work *w, int row, float *out, struct error *error)
+static status read_row(const struct linear_work *w, int row, float *out, struct error *error)
 {
     size_t k = (size_t)w->parameter->k;
-    return read_floats(p, w->tensors[row / w->parameter->n], (size_t)(row % w->parameter->n) * k, k, out, error);
+    return read_floats(w->tensors[row / w->parameter->n], (size_t)(row % w->parameter->n) * k, k, out, error);
 }
 
 /* One panel's worth of rows, each as long as the accelerator's stride, the tail zero. */
@@ -248,7 +240,7 @@ static status pack_panels(struct packer *p, struct linear_work *w, struct error 
         for (int i = 0; i < LINEAR_PANEL && result == STATUS_OK; i++) {
             float *row = w->rows + (size_t)i * (size_t)parameter->k;
             if (first + i < w->n)
-                result = read_row(p, w, first + i, row, error);
+                result = read_row(w, first + i, row, error);
             else
                 memset(row, 0, sizeof(float) * (size_t)parameter->k);
         }
@@ -288,7 +280,7 @@ static status pack_biases(struct packer *p, struct linear_work *w, struct error 
             continue;
         result = find_shaped(p, parameter->biases[i], parameter->n, 0, &t, &from, error);
         if (result == STATUS_OK)
-            result = read_floats(p, t, 0, (size_t)parameter->n, w->bias + i * parameter->n, error);
+            result = read_floats(t, 0, (size_t)parameter->n, w->bias + i * parameter->n, error);
     }
     return result == STATUS_OK ? add_blob(p, w, "bias", w->bias, sizeof(float) * (size_t)w->padded, error) : result;
 }
@@ -340,7 +332,7 @@ static status each_row(struct packer *p, const struct linear_parameter *paramete
                                                                             .weights = { parameter->weights[0] }, .n = parameter->n,
                                                                             .k = parameter->k }, &w, error);
     for (int row = 0; row < w.n && result == STATUS_OK; row++) {
-        result = read_row(p, &w, row, w.rows, error);
+        result = read_row(&w, row, w.rows, error);
         if (result == STATUS_OK)
             see(user, row, w.rows);
     }
@@ -378,7 +370,7 @@ static status packer_spread(void *user, const struct linear_parameter *parameter
         result = find_shaped(p, parameter->biases[0], parameter->n, 0, &t, &from, error);
     for (int i = 0; i < parameter->n && result == STATUS_OK; i++) {
         float bias;
-        result = read_floats(p, t, (size_t)i, 1, &bias, error);
+        result = read_floats(t, (size_t)i, 1, &bias, error);
         out[i] += bias * bias;
     }
     return result;
@@ -397,7 +389,7 @@ static status packer_column_energy(void *user, const char *name, int rows, int w
         out[i] = 0.0f;
     for (int row = 0; row < rows && result == STATUS_OK; row++) {
         const float *values = block;
-        result              = read_floats(p, t, (size_t)row * (size_t)width, (size_t)width, block, error);
+        result              = read_floats(t, (size_t)row * (size_t)width, (size_t)width, block, error);
         for (int i = 0; i < width && result == STATUS_OK; i++)
             out[i] += values[i] * values[i] / (float)rows;
         if (row % 4096 == 4095)

@@ -76,7 +76,9 @@ status request_begin(struct request *request, recto_model *model, const recto_em
 {
     request->model   = model;
     request->options = (recto_embed_options){ .struct_size = sizeof request->options };
-    engine_take_options(&request->options, sizeof request->options, options);
+    status result    = engine_take_options(&request->options, sizeof request->options, options, "embed", error);
+    if (result != STATUS_OK)
+        return result;
     uint32_t all        = model->folder->dimensions;
     request->dimensions = request->options.dimensions ? request->options.dimensions : all;
     if (request->dimensions > all)

@@ -226,11 +226,11 @@ static status check_cover(struct safetensors_table *table, uint64_t data_begin, 
     return STATUS_OK;
 }
 
-/* One block for the views and, behind them, the names. */
-static status take_table(struct pool *pool, const struct json *root, struct safetensors_table *table, char **names,
-                         struct error *error)
+/* One block for the views and, behind them, the file's name and the tensors'. */
+static status take_table(struct pool *pool, const struct json *root, const char *file, struct safetensors_table *table,
+                         char **names, struct error *error)
 {
-    size_t               tensors = json_object_length(root), name_bytes = 0;
+    size_t               tensors = json_object_length(root), name_bytes = strlen(file) + 1;
     struct json_iterator entry = {0};
     while (json_next(root, &entry))
         name_bytes += entry.key_length + 1;
@@ -248,13 +248,15 @@ static status take_table(struct pool *pool, const struct json *root, struct safe
 static status fill_table(const struct json *root, struct place *place, char *names, struct safetensors_table *table)
 {
     struct json_iterator entry = {0};
+    const char          *file = memcpy(names, place->file, strlen(place->file) + 1);
+    names += strlen(file) + 1;
     while (json_next(root, &entry)) {
         status code;
         if (strcmp(entry.key, "__metadata__") == 0) {
             code = check_metadata(entry.value, place);
         } else {
             struct tensor_view *view = &table->tensors[table->count++];
-            *view = (struct tensor_view){.name = memcpy(names, entry.key, entry.key_length + 1)};
+            *view = (struct tensor_view){.name = memcpy(names, entry.key, entry.key_length + 1), .file = file};
             names += entry.key_length + 1;
             place->tensor = view->name;
             code = read_tensor(entry.value, place, view);
@@ -269,7 +271,7 @@ static status read_document(struct pool *pool, const struct json *root, uint64_t
                             struct place *place, struct safetensors_table *table)
 {
     char  *names;
-    status code = take_table(pool, root, table, &names, place->error);
+    status code = take_table(pool, root, place->file, table, &names, place->error);
     if (code != STATUS_OK)
         return code;
     code = fill_table(root, place, names, table);

@@ -23,6 +23,7 @@ enum { TENSOR_RANK_MAX = 8, SAFETENSORS_HEADER_MAX = 100000000, SAFETENSORS_PREF
 
 struct tensor_view {
     const char *name;
+    const char *file;                    /* that holds it: of a model in shards, the shard */
     enum dtype  dtype;
     int         rank;
     int64_t     shape[TENSOR_RANK_MAX];  /* outermost first */
@@ -31,7 +32,7 @@ struct tensor_view {
     uint64_t    file_offset;             /* of `data`, from the file's first byte */
 };
 
-/* The tensors of one file, sorted by name; names and views lie in one block of MEMORY_LOAD. */
+/* The tensors of one file, sorted by name; the views, their names and the file's lie in one block of MEMORY_LOAD. */
 struct safetensors_table {
     struct tensor_view *tensors;
     size_t              count;

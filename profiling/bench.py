@@ -39,8 +39,8 @@ PEERS = {
 }
 # work: (file of ids or texts, command, peers' variants with 1 thread, with more threads)
 WORKS = {
-    "one16": ("one16.ids", "one 15", [""], [""]),
-    "one128": ("one128.ids", "one 5", [""], [""]),
+    "one16": ("one16.ids", "one 101", [""], [""]),
+    "one128": ("one128.ids", "one 25", [""], [""]),
     "bulk128": ("bulk128.ids", "bulk 1", ["1", "8", "32"], ["1", "8", "32", "1 2", "8 2"]),
     "mixed": ("mixed.jsonl", "mixed 1", ["sorted"], ["sorted", "sorted 2"]),
     "mixed-arrival": ("mixed.jsonl", "mixed 1", ["arrival"], ["arrival"]),

@@ -189,8 +189,10 @@ static int with_small_files(void)
             return 1;
         if (outcome.result == RECTO_OK && !is_right(&outcome))
             return 2;
-        if (outcome.log.warnings < 1)
+        if (outcome.result == RECTO_OK && outcome.log.warnings < 1)
             return 3;
+        if (outcome.result == RECTO_E_IO && !*outcome.message)
+            return 4;
     }
     return 0;
 }

@@ -336,6 +336,33 @@ static void nan_in_a_dense_layer(void **state)
     small_model_release(&model);
 }
 
+/* A model of one shard, which its index names. */
+static void nan_in_a_shard(void **state)
+{
+    (void)state;
+    static const char name[] = "embeddings.word_embeddings.weight";
+    struct small_model model;
+    size_t             length;
+    char               index[16384] = "{\"weight_map\":{";
+    scratch_remove(folder);
+    small_model_make(&model, &small_usual);
+    ((float *)model.tensors[0].data)[40] = NAN;
+    assert_string_equal(model.tensors[0].name, name);
+    small_model_write(&model, folder);
+    for (size_t i = 0, at = strlen(index); i < (size_t)model.count; i++)
+        at += (size_t)snprintf(index + at, sizeof index - at, "%s\"%s\":\"model-1.safetensors\"", i ? "," : "", model.tensors[i].name);
+    strcat(index, "}}");
+    small_model_release(&model);
+    unsigned char *bytes = scratch_read(folder, "model.safetensors", &length);
+    scratch_write(folder, "model-1.safetensors", bytes, length);
+    scratch_write(folder, "model.safetensors.index.json", index, strlen(index));
+    free(bytes);
+    char path[SMALL_PATH_MAX + 40];
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    unlink(path);
+    expect_refusal("/model-1.safetensors: |'embeddings.word_embeddings.weight' holds a NaN at element 40 ");
+}
+
 /* Finite weights may still give vectors that are not: the text is refused, the next one is not touched. */
 static void vectors_that_are_no_numbers(void **state)
 {
@@ -481,6 +508,7 @@ int main(void)
         cmocka_unit_test(nan_in_a_dense_layer),     cmocka_unit_test(vectors_that_are_no_numbers),
         cmocka_unit_test(missing_files),            cmocka_unit_test(truncated_configurations),
         cmocka_unit_test(contradictions),           cmocka_unit_test(sizes_not_supported),
+        cmocka_unit_test(nan_in_a_shard),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

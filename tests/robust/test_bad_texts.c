@@ -208,6 +208,25 @@ static void null_pointers(void **state)
     expect_right_bits();
 }
 
+/* A size that was forgotten would make every option a silent default. */
+static void options_without_a_size(void **state)
+{
+    (void)state;
+    float                vector[WIDTH];
+    const recto_text     text   = { "abc", 3 };
+    recto_embed_options  embed  = { .dimensions = 3 };
+    recto_model_options  model  = { .precision = RECTO_PRECISION_INT8 };
+    recto_engine_options engine = { .threads = 1 };
+    recto_model         *opened_model;
+    recto_engine        *opened_engine;
+    expect(recto_embed(embedder.model, &text, 1, &embed, vector, NULL, &embedder.error), RECTO_E_USAGE, "embed", "struct_size");
+    expect(recto_model_open(embedder.engine, folder, &model, &opened_model, &embedder.error), RECTO_E_USAGE, "model", "struct_size");
+    expect(recto_engine_open(&opened_engine, &engine, &embedder.error), RECTO_E_USAGE, "engine", "struct_size");
+    assert_null(opened_model);
+    assert_null(opened_engine);
+    expect_right_bits();
+}
+
 static void nothing_to_do(void **state)
 {
     (void)state;
@@ -305,7 +324,7 @@ int main(void)
         cmocka_unit_test(gigantic_texts),   cmocka_unit_test(null_pointers),
         cmocka_unit_test(nothing_to_do),    cmocka_unit_test(dimensions),
         cmocka_unit_test(prompts),          cmocka_unit_test(token_ids),
-        cmocka_unit_test(room_for_tokens),
+        cmocka_unit_test(room_for_tokens),  cmocka_unit_test(options_without_a_size),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
