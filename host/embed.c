@@ -3,6 +3,14 @@
 
 #include <string.h>
 
+/* The next window, from text `base` on. */
+static status embed_window(struct request *request, const recto_text *texts, size_t count, size_t base, recto_text_result *results,
+                           struct error *error)
+{
+    status result = request_fill(request, texts, count, base, results, error);
+    return result == STATUS_OK ? request_compute(request, error) : result;
+}
+
 recto_status recto_embed(recto_model *model, const recto_text *texts, size_t count, const recto_embed_options *options,
                          float *vectors, recto_text_result *results, recto_error *error)
 {
@@ -18,11 +26,17 @@ recto_status recto_embed(recto_model *model, const recto_text *texts, size_t cou
     result = request_begin(request, model, options, &local);
     for (size_t base = 0; base < count && result == STATUS_OK; base += request->count) {
         result = request_stopped(request, &local);
-        if (result == STATUS_OK)
-            result = request_fill(request, texts, count, base, results, &local);
+        if (result != STATUS_OK)
+            break;
         request->vectors = vectors + base * request->dimensions;
-        if (result == STATUS_OK)
-            result = request_compute(request, &local);
+        request_begin_window(request);
+        result = embed_window(request, texts, count, base, results, &local);
+        request_end_window(request);
+        if (result == STATUS_BUDGET) {  /* perhaps because of what other calls hold */
+            request_begin_alone(request);
+            result = embed_window(request, texts, count, base, results, &local);
+            request_end_window(request);
+        }
     }
     request_return(request);
     return engine_report(&local, result, error);

@@ -10,7 +10,6 @@
 #include <pthread.h>
 
 struct request;
-struct request_store;
 
 enum { ENGINE_WORKERS_MAX = 64 };
 
@@ -45,6 +44,9 @@ struct recto_engine {
     int             alone;       /* packs that want all memory for themselves: while there are any, none begins */
     struct request *first, *last; /* requests with texts that no worker has taken */
     struct request *idle;        /* requests of finished calls, kept for the next ones */
+    int             windows;     /* that hold memory now */
+    int             wanting;     /* calls that wait until no window is held */
+    const void     *sole;        /* the call that holds the only one, while no other may */
     struct recto_model *models;  /* open */
     uint64_t        texts, tokens, runs, shared_runs, splits, plans_built;
 };

@@ -10,6 +10,83 @@
 /* A window: enough for every thread to have several packs, little enough to be no weight beside a model. */
 enum { WINDOW_TEXTS = 512, WINDOW_TOKENS = 16384 };
 
+void request_return(struct request *request)
+{
+    struct recto_engine *engine = request->engine;
+    pthread_mutex_lock(&engine->lock);
+    request->next = engine->idle;
+    engine->idle  = request;
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static void drop_buffers(struct request *request)
+{
+    struct pool *pool = request->engine->pool;
+    pool_free(pool, request->items);
+    pool_free(pool, request->ids);
+    pool_free(pool, request->joined);
+    token_buffer_release(&request->tokens);
+    request->items      = NULL;
+    request->ids        = NULL;
+    request->joined     = NULL;
+    request->items_room = request->ids_room = request->joined_room = 0;
+}
+
+void engine_drop_requests(struct recto_engine *engine)
+{
+    while (engine->idle) {
+        struct request *request = engine->idle;
+        engine->idle            = request->next;
+        drop_buffers(request);
+        pool_free(engine->pool, request);
+    }
+}
+
+/* ---- Windows ---- */
+
+void request_begin_window(struct request *request)
+{
+    struct recto_engine *engine = request->engine;
+    pthread_mutex_lock(&engine->lock);
+    if (engine->sole || engine->wanting)
+        drop_buffers(request);  /* somebody lacks memory */
+    while (engine->sole || engine->wanting)
+        pthread_cond_wait(&engine->changed, &engine->lock);
+    engine->windows++;
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static void begin_alone(struct recto_engine *engine, const void *who)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->wanting++;
+    while (engine->sole || engine->windows)
+        pthread_cond_wait(&engine->changed, &engine->lock);
+    engine->wanting--;
+    engine->windows++;
+    engine->sole = who;
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static void end_window(struct recto_engine *engine, const void *who)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->windows--;
+    if (engine->sole == who)
+        engine->sole = NULL;
+    if (!engine->windows)
+        pthread_cond_broadcast(&engine->changed);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+void request_begin_alone(struct request *request)
+{
+    drop_buffers(request);
+    begin_alone(request->engine, request);
+}
+
+void request_end_window(struct request *request) { end_window(request->engine, request); }
+
 status request_take(struct recto_engine *engine, struct request **request, struct error *error)
 {
     pthread_mutex_lock(&engine->lock);
@@ -21,6 +98,11 @@ status request_take(struct recto_engine *engine, struct request **request, struc
         return STATUS_OK;
     void  *block;
     status result = pool_alloc(engine->pool, MEMORY_REQUEST, sizeof **request, "a request", &block, error);
+    if (result == STATUS_BUDGET) {
+        begin_alone(engine, request);
+        result = pool_alloc(engine->pool, MEMORY_REQUEST, sizeof **request, "a request", &block, error);
+        end_window(engine, request);
+    }
     if (result != STATUS_OK)
         return result;
     *request                = memset(block, 0, sizeof **request);
@@ -29,27 +111,7 @@ status request_take(struct recto_engine *engine, struct request **request, struc
     return STATUS_OK;
 }
 
-void request_return(struct request *request)
-{
-    struct recto_engine *engine = request->engine;
-    pthread_mutex_lock(&engine->lock);
-    request->next = engine->idle;
-    engine->idle  = request;
-    pthread_mutex_unlock(&engine->lock);
-}
-
-void engine_drop_requests(struct recto_engine *engine)
-{
-    while (engine->idle) {
-        struct request *request = engine->idle;
-        engine->idle            = request->next;
-        pool_free(engine->pool, request->items);
-        pool_free(engine->pool, request->ids);
-        pool_free(engine->pool, request->joined);
-        token_buffer_release(&request->tokens);
-        pool_free(engine->pool, request);
-    }
-}
+/* ---- What is asked for ---- */
 
 static status find_prompt(struct request *request, struct error *error)
 {
@@ -107,6 +169,8 @@ static status grow(struct request *request, size_t ids, size_t tokens, struct er
     }
     return result;
 }
+
+/* ---- The texts of a window ---- */
 
 /* Prompt and text in one piece. */
 static status join(struct request *request, const recto_text *text, const char **joined, size_t *length, struct error *error)

@@ -47,6 +47,12 @@ void              request_return(struct request *request);
 MUST_CHECK status request_begin(struct request *request, recto_model *model, const recto_embed_options *options,
                                 struct error *error);
 
+/* A window is begun before it is filled and ended when its vectors are there. Alone: the call that was refused memory gives its
+ * own back, waits until the windows of others are done and keeps them from beginning more until it has ended this one. */
+void request_begin_window(struct request *request);
+void request_begin_alone(struct request *request);
+void request_end_window(struct request *request);
+
 /* Tokenises texts from `base` on into the window until it is full; at least one. results may be null. */
 MUST_CHECK status request_fill(struct request *request, const recto_text *texts, size_t count, size_t base,
                                recto_text_result *results, struct error *error);
