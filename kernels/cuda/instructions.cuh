@@ -171,6 +171,12 @@ template <int BYTES> DEVICE void cp_async(uint32_t shared, const void *from, boo
              ::"r"(shared), "l"(from), "n"(BYTES), "r"(valid ? BYTES : 0) : "memory");
 }
 
+/* 16 bytes of which the first `bytes`, 0 to 16, are read and the rest become zeros. */
+DEVICE void cp_async_part(uint32_t shared, const void *from, int bytes)
+{
+    SM80("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(bytes) : "memory");
+}
+
 DEVICE void cp_async_commit() { SM80("cp.async.commit_group;" ::: "memory"); }
 
 /* Until at most GROUPS of this thread's groups are in flight. */

@@ -55,6 +55,7 @@ template <int BYTES> inline void cp_async(uint32_t shared, const void *from, boo
     static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "cp.async moves 4, 8 or 16 bytes");
     emu_cp_async(shared, from, BYTES, valid ? BYTES : 0, site);
 }
+inline void cp_async_part(uint32_t shared, const void *from, int bytes, EMU_SITE) { emu_cp_async(shared, from, 16, bytes, site); }
 inline void cp_async_commit(EMU_SITE) { emu_cp_async_commit(site); }
 template <int GROUPS> inline void cp_async_wait(EMU_SITE) { emu_cp_async_wait(GROUPS, site); }
 inline void cp_async_wait_all(EMU_SITE) { emu_cp_async_wait(-1, site); }

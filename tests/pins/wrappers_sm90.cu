@@ -90,6 +90,7 @@ WRAPPER(cp_async__16) { cp_async<16>(io[0], io + 4); }
 WRAPPER(cp_async__8) { cp_async<8>(io[0], io + 4); }
 WRAPPER(cp_async__4) { cp_async<4>(io[0], io + 4); }
 WRAPPER(cp_async__zeros) { cp_async<16>(io[0], io + 4, io[1] != 0); }
+WRAPPER(cp_async_part) { cp_async_part(io[0], io + 4, (int)io[1]); }
 WRAPPER(cp_async_commit) { cp_async_commit(); }
 WRAPPER(cp_async_wait) { cp_async_wait<2>(); }
 WRAPPER(cp_async_wait_all) { cp_async_wait_all(); }

@@ -41,6 +41,32 @@ template <int BYTES> static bool run_cp_async(void)
     return ok && case_equal("bytes", y, expected, sizeof y);
 }
 
+/* 16 bytes of which lane by lane more come from memory. */
+__global__ void __launch_bounds__(THREADS) cp_async_part_kernel(const uint8_t *x, uint8_t *y)
+{
+    SHARED_ARRAY(uint8_t, buffer, THREADS * 16);
+    const int at = (int)threadIdx.x * 16;
+    cp_async_part(shared_address(buffer + at), x + at, (int)threadIdx.x % 17);
+    cp_async_wait_all();
+    for (int i = 0; i < 16; i++)
+        y[at + i] = buffer[at + i];
+}
+
+static bool run_cp_async_part(void)
+{
+    uint8_t x[THREADS * 16], y[THREADS * 16], expected[THREADS * 16];
+    for (int i = 0; i < THREADS * 16; i++) {
+        x[i]        = (uint8_t)(i * 31 + i / 256 + 1);
+        expected[i] = (uint8_t)(i % 16 < i / 16 % 17 ? x[i] : 0);
+    }
+    void *dx = device_copy_of(x, sizeof x), *dy = device_make(sizeof y);
+    bool  ok = LAUNCH(cp_async_part_kernel, (device_grid{ 1, THREADS, 0, 0 }), &dx, &dy);
+    device_read(y, dy, sizeof y);
+    device_free(dx);
+    device_free(dy);
+    return ok && case_equal("bytes", y, expected, sizeof y);
+}
+
 /* Copies that arrive at a barrier themselves; a second warp waits there. */
 __global__ void __launch_bounds__(64) arrive_kernel(const uint32_t *x, uint32_t *y)
 {
@@ -191,6 +217,7 @@ const struct conformance_case cases_copies[] = {
     { "cp.async.ca 4", run_cp_async<4> },
     { "cp.async.ca 8", run_cp_async<8> },
     { "cp.async.cg 16", run_cp_async<16> },
+    { "cp.async.cg 16 in part", run_cp_async_part },
     { "cp.async.mbarrier.arrive.noinc", run_arrive },
     { "mbarrier.{init,arrive,try_wait}", run_ring },
     { "cp.async.bulk, mbarrier.expect_tx, proxy fence", run_bulk },
