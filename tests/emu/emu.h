@@ -109,6 +109,7 @@ struct emu_counters {
     uint64_t launches, blocks, threads, switches, collectives, barriers, mma, wgmma, tma, cp_async;
     uint64_t shared_wavefronts, shared_ideal;  /* of ldmatrix and stmatrix; in check mode with counters of all accesses */
     uint64_t global_sectors, global_ideal;     /* 32-byte sectors, in check mode with counters */
+    uint64_t written_sectors, written_ideal;   /* those of them that were written */
 };
 struct emu_counters emu_counters(void);
 void emu_counters_reset(void);

@@ -41,6 +41,8 @@ static void total_add(struct emu_worker *w, const struct place *place, uint64_t 
     } else {
         w->counters.global_sectors += cost;
         w->counters.global_ideal += ideal;
+        w->counters.written_sectors += place->write ? cost : 0;
+        w->counters.written_ideal += place->write ? ideal : 0;
     }
     if (!emu_settings()->counters)
         return;
@@ -72,7 +74,7 @@ static void sectors(const struct request *r, uint64_t *cost, uint64_t *ideal)
     uint64_t seen[64], bytes = 0;
     int      count = 0;
     for (int lane = 0; lane < 32; lane++) {
-        if (!(r->lanes >> lane & 1))
+        if (!(r->lanes >> lane & 1) || !r->bytes[lane])
             continue;
         bytes += r->bytes[lane];
         for (uint64_t s = r->address[lane] >> 5; s <= (r->address[lane] + r->bytes[lane] - 1) >> 5; s++) {

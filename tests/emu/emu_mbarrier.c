@@ -198,6 +198,10 @@ void emu_cp_async(uint32_t to, const void *from, int bytes, int source_bytes, st
         emu_check_copy_start(self, to, bytes, site);
         if (source_bytes)
             emu_check_global(self, from, (size_t)source_bytes, false, false, false, site, 0);
+        if (emu_settings()->counters) {  /* of no bytes too: the lanes' accesses are counted off */
+            emu_access_note(self, 0, site, (uint64_t)(uintptr_t)from, source_bytes, false, false);
+            emu_access_note(self, 0, site, to, bytes, true, true);
+        }
     }
     struct emu_copy *c = EMU_PUSH(&self->copies);
     *c                 = (struct emu_copy){ to, from, bytes, source_bytes, ++w->serial, false, site };
