@@ -4,7 +4,8 @@
  * device memory (struct linear_weight itself lies on the host: a launcher copies out of it what its kernel needs). It checks,
  * chooses, launches through the one launch macro and returns the status; it never allocates, never synchronises, and may be
  * called while its stream is captured. Checks that fail (a null pointer, an alignment) are cudaErrorInvalidValue; what no
- * kernel covers is cudaErrorNotSupported. bf16 and fp16 rows start at multiples of 16 bytes, f32 rows at multiples of 4.
+ * kernel covers is cudaErrorNotSupported. bf16 and fp16 rows, all rows of linears and their bias start at multiples of 16
+ * bytes, other f32 rows at multiples of 4.
  *
  * Caps and live counts. Grids are sized for the caps, so that one captured graph serves every mix of lengths below them;
  * kernels read the live counts from device memory, and blocks beyond them exit at once. Rows from the live count up to the cap

@@ -4,7 +4,8 @@ static const struct {
     const char        *name;
     struct linear_tile tile;
 } variants[LINEAR_CUDA_VARIANTS] = {
-    [LINEAR_CUDA_ROWS]          = { "rows", { 8, 1 } },
+    [LINEAR_CUDA_FMA_32X64]     = { "fma_32x64", { 32, 64 } },
+    [LINEAR_CUDA_FMA_128X128]   = { "fma_128x128", { 128, 128 } },
     [LINEAR_CUDA_MMA_64X64]     = { "mma_64x64", { 64, 64 } },
     [LINEAR_CUDA_MMA_128X128]   = { "mma_128x128", { 128, 128 } },
     [LINEAR_CUDA_WGMMA_64X64]   = { "wgmma_64x64", { 64, 64 } },
@@ -31,9 +32,9 @@ static bool built(enum linear_cuda_variant variant, enum linear_act act)
 bool linear_cuda_can(const struct cuda_facts *facts, enum linear_cuda_variant variant, const struct linear_weight *weight,
                      enum linear_act act)
 {
-    if (variant == LINEAR_CUDA_ROWS)
-        return true;
-    if (weight->type != DTYPE_BF16 || weight->k % 8 != 0 || !built(variant, act))  /* copies are of 16 bytes */
+    if (variant < LINEAR_CUDA_MMA_64X64)
+        return weight->type == DTYPE_F32;
+    if (weight->type != DTYPE_BF16 || !built(variant, act))
         return false;
     return variant < LINEAR_CUDA_WGMMA_64X64 || (facts->architecture == 90 && facts->encode_tensor_map);
 }
@@ -45,6 +46,7 @@ static int divided_up(int a, int b) { return (a + b - 1) / b; }
 static double estimate(const struct cuda_facts *facts, enum linear_cuda_variant variant, int rows, int n)
 {
     static const double overhead[LINEAR_CUDA_VARIANTS] = {
+        [LINEAR_CUDA_FMA_32X64] = 1.0,      [LINEAR_CUDA_FMA_128X128] = 0.0,
         [LINEAR_CUDA_MMA_64X64] = 0.5,      [LINEAR_CUDA_MMA_128X128] = 0.1,   [LINEAR_CUDA_WGMMA_64X64] = 1.0,
         [LINEAR_CUDA_WGMMA_128X128] = 0.35, [LINEAR_CUDA_WGMMA_128X192] = 0.1, [LINEAR_CUDA_WGMMA_128X256] = 0.0,
     };
@@ -57,12 +59,11 @@ enum linear_cuda_variant linear_cuda_choose(const struct cuda_facts *facts, cons
                                             enum linear_act act, int rows)
 {
     const bool               hopper = linear_cuda_can(facts, LINEAR_CUDA_WGMMA_128X128, weight, act);
-    enum linear_cuda_variant first  = hopper ? LINEAR_CUDA_WGMMA_64X64 : LINEAR_CUDA_MMA_64X64;
-    enum linear_cuda_variant last   = hopper ? LINEAR_CUDA_WGMMA_128X256 : LINEAR_CUDA_MMA_128X128;
-    enum linear_cuda_variant best   = LINEAR_CUDA_ROWS;
-    for (enum linear_cuda_variant v = first; v <= last; v++)
+    enum linear_cuda_variant first  = hopper ? LINEAR_CUDA_WGMMA_64X64 : LINEAR_CUDA_FMA_32X64;
+    enum linear_cuda_variant best   = LINEAR_CUDA_VARIANTS;
+    for (enum linear_cuda_variant v = first; v < LINEAR_CUDA_VARIANTS; v++)
         if (linear_cuda_can(facts, v, weight, act) &&
-            (best == LINEAR_CUDA_ROWS || estimate(facts, v, rows, weight->n) <= estimate(facts, best, rows, weight->n)))
+            (best == LINEAR_CUDA_VARIANTS || estimate(facts, v, rows, weight->n) <= estimate(facts, best, rows, weight->n)))
             best = v;
     return best;
 }

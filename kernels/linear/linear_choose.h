@@ -1,7 +1,7 @@
 /* linear_choose.h: which kernel computes a linear, as a pure function of the device, the weight and the cap of rows.
  *
- * All tiles of one architecture add along k in the same order, 16 at a time from 0 upward, so the choice changes no bit; which
- * instruction adds depends on the architecture and the weight alone. The last resort is LINEAR_CUDA_ROWS, which takes anything.
+ * All tiles of one architecture add along k in the same order from 0 upward, bf16 16 at a time and f32 one at a time, so the
+ * choice changes no bit; which instruction adds depends on the architecture and the weight alone.
  */
 #ifndef RECTO_KERNELS_LINEAR_LINEAR_CHOOSE_H
 #define RECTO_KERNELS_LINEAR_LINEAR_CHOOSE_H
@@ -13,10 +13,11 @@ extern "C" {
 #endif
 
 enum linear_cuda_variant {
-    LINEAR_CUDA_ROWS,             /* a warp an output column, on CUDA cores */
-    LINEAR_CUDA_MMA_64X64,        /* mma.sync; rows x columns of a block's tile */
+    LINEAR_CUDA_FMA_32X64,        /* f32, on CUDA cores; rows x columns of a block's tile */
+    LINEAR_CUDA_FMA_128X128,
+    LINEAR_CUDA_MMA_64X64,        /* bf16, mma.sync */
     LINEAR_CUDA_MMA_128X128,
-    LINEAR_CUDA_WGMMA_64X64,      /* sm_90a */
+    LINEAR_CUDA_WGMMA_64X64,      /* bf16, sm_90a */
     LINEAR_CUDA_WGMMA_128X128,
     LINEAR_CUDA_WGMMA_128X192,
     LINEAR_CUDA_WGMMA_128X256,
@@ -37,6 +38,7 @@ bool linear_cuda_can(const struct cuda_facts *facts, enum linear_cuda_variant va
 
 /* The launcher with its choice made. */
 cudaError_t linear_cuda_launch(const struct cuda_launch *launch, const struct linear_args *args, enum linear_cuda_variant variant);
+cudaError_t linear_fma_launch(const struct cuda_launch *launch, const struct linear_args *args, enum linear_cuda_variant variant);
 cudaError_t linear_sm90_launch(const struct cuda_launch *launch, const struct linear_args *args, enum linear_cuda_variant variant);
 
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
 /* linear_epilogue.cuh: what follows the sum along k in every CUDA linear: bias, activation, gate, residual, store.
  *
- * A thread brings two neighbouring columns of a row at once. All kernels go through these functions, so that an output's bits
- * do not depend on the tile that it was computed in. Fused multiply-adds stand where they are wanted and the compiler makes
- * none of its own (-fmad=false).
+ * A thread brings two or four neighbouring columns of a row at once. All kernels go through these functions, so that an
+ * output's bits do not depend on the tile that it was computed in. Fused multiply-adds stand where they are wanted and the
+ * compiler makes none of its own (-fmad=false).
  */
 #ifndef RECTO_KERNELS_LINEAR_LINEAR_EPILOGUE_CUH
 #define RECTO_KERNELS_LINEAR_LINEAR_EPILOGUE_CUH
@@ -156,10 +156,75 @@ DEVICE void linear_store(const struct linear_epilogue &e, const struct linear_ro
 /* The column of y for a gate's column of the weight. */
 DEVICE int gated_column(int column) { return column / (2 * LINEAR_GATE_BLOCK) * LINEAR_GATE_BLOCK + column % LINEAR_GATE_BLOCK; }
 
-/* Two gates and their ups to y. */
-DEVICE void linear_store_gated(const struct linear_epilogue &e, const struct linear_row &row, int column, float2 gate, float2 up)
+/* ---- four neighbouring columns at once; `column` is a multiple of 4, rows of y and residual are aligned to 16 bytes ---- */
+
+DEVICE float4 linear_quad_add(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
+
+/* Of weight columns, which are padded to a multiple of 16; zeros where there is none. */
+DEVICE float4 linear_quad_bias(const struct linear_epilogue &e, int column)
 {
-    linear_store(e, row, gated_column(column), sigmoid_times(gate.x, gate.x) * up.x, sigmoid_times(gate.y, gate.y) * up.y);
+    return e.bias ? *(const float4 *)(e.bias + column) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+}
+
+template <bool EXACT> DEVICE float linear_activated(enum linear_act act, float v)
+{
+    if constexpr (EXACT)
+        return activate_exact(act, v);
+    else
+        return activate_narrow(act, v);
+}
+
+template <bool EXACT> DEVICE float4 linear_quad_activated(enum linear_act act, float4 v)
+{
+    return make_float4(linear_activated<EXACT>(act, v.x), linear_activated<EXACT>(act, v.y), linear_activated<EXACT>(act, v.z),
+                       linear_activated<EXACT>(act, v.w));
+}
+
+template <bool EXACT> DEVICE float4 linear_quad_gated(float4 gate, float4 up)
+{
+    const float4 v = linear_quad_activated<EXACT>(LINEAR_SILU, gate);
+    return make_float4(v.x * up.x, v.y * up.y, v.z * up.z, v.w * up.w);
+}
+
+/* Columns of y; what lies beyond n is zero. Nothing where there is no residual. */
+DEVICE float4 linear_quad_residual(const struct linear_epilogue &e, int row, int column)
+{
+    float4 v = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (!e.residual)
+        return v;
+    const float *from = row_at(e.residual, e.residual_stride, row) + column;
+    if (column + 4 <= e.n)
+        return *(const float4 *)from;
+    if (column < e.n)
+        v.x = from[0];
+    if (column + 1 < e.n)
+        v.y = from[1];
+    if (column + 2 < e.n)
+        v.z = from[2];
+    return v;
+}
+
+/* As far as there are so many columns. */
+DEVICE void linear_quad_store(const struct linear_epilogue &e, int row, int column, float4 v)
+{
+    const float     one[3] = { v.x, v.y, v.z };
+    __nv_bfloat16  *narrow = row_at((__nv_bfloat16 *)e.y, e.y_stride, row) + column;
+    float          *wide   = row_at((float *)e.y, e.y_stride, row) + column;
+    if (column + 4 <= e.n) {
+        if (e.narrow)
+            store_bf16x4(narrow, v.x, v.y, v.z, v.w);
+        else
+            *(float4 *)wide = v;
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 3; i++)
+        if (column + i < e.n) {
+            if (e.narrow)
+                narrow[i] = __float2bfloat16_rn(one[i]);
+            else
+                wide[i] = one[i];
+        }
 }
 
 #endif

@@ -266,6 +266,13 @@ void matrix_fill_rows(struct matrix *m, int first, double value)
             matrix_set(m, row, column, value);
 }
 
+void matrix_fill_gaps(struct matrix *m)
+{
+    const size_t used = (size_t)m->columns * (size_t)dtype_bits(m->type) / 8;
+    for (int row = 0; row < m->rows; row++)
+        memset(m->host + m->stride * (size_t)row + used, 0xff, m->stride - used);
+}
+
 struct matrix matrix_random(enum dtype type, int rows, int columns, int gap, float scale)
 {
     struct matrix m = matrix_new(type, rows, columns, gap);

@@ -62,6 +62,7 @@ struct matrix matrix_random(enum dtype type, int rows, int columns, int gap, flo
 double        matrix_get(const struct matrix *m, int row, int column);
 void          matrix_set(struct matrix *m, int row, int column, double value);
 void          matrix_fill_rows(struct matrix *m, int first, double value);  /* rows from `first` on */
+void          matrix_fill_gaps(struct matrix *m);  /* what lies between rows becomes NaNs; the matrix is not intact any more */
 void          matrix_upload(struct matrix *m);
 void          matrix_download(struct matrix *m);
 void          matrix_poison(struct matrix *m);          /* every element becomes a NaN, on the device too */

@@ -92,14 +92,36 @@ static void linear_compare(const struct what *what, const struct matrix *x, cons
     check_close(&close, "%s, %d x %d x %d, act %d", name, shape->rows, shape->n, shape->k, what->act);
 }
 
+/* In f32 an output is one chain of fused multiply-adds, then bias, activation, residual: the bits of a CPU. */
+static void linear_compare_bits(const struct what *what, const struct linear_args *args, const struct matrix *x,
+                                const struct matrix *weight, const struct matrix *bias, const struct matrix *residual,
+                                const struct matrix *y, int rows, const char *name)
+{
+    int different = 0;
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < y->columns; c++) {
+            float sum = 0.0f;
+            for (int k = 0; k < x->columns; k++)
+                sum = fmaf((float)matrix_get(x, r, k), (float)matrix_get(weight, c, k), sum);
+            sum += args->weight->bias ? (float)matrix_get(bias, 0, c) : 0.0f;
+            sum = what->act == LINEAR_RELU ? fmaxf(sum, 0.0f) : sum;
+            sum += args->residual ? (float)matrix_get(residual, r, c) : 0.0f;
+            different += (float)matrix_get(y, r, c) != sum;
+        }
+    check(different == 0, "%s, %d x %d x %d, act %d: %d outputs are not those of a CPU", name, rows, y->columns, x->columns,
+          what->act, different);
+}
+
 static void linear_case(enum linear_cuda_variant variant, struct shape shape, struct what what)
 {
     const int     columns = what.act == LINEAR_SILU_GATE ? shape.n / 2 : shape.n, cap = shape.rows + 3;
     struct matrix x = matrix_random(what.type, cap, shape.k, 8, 1), weight = weight_new(what.type, shape.n, shape.k);
     struct matrix bias = matrix_random(DTYPE_F32, 1, linear_padded(shape.n), 0, 1);
     struct matrix residual = matrix_random(DTYPE_F32, cap, columns, 4, 1), y = matrix_new(what.y_type, cap, columns, 8);
-    matrix_fill_rows(&x, shape.rows, NAN);  /* what lies beyond the live rows reaches none of them */
-    matrix_upload(&x);
+    matrix_fill_rows(&x, shape.rows, NAN);  /* what lies beyond the live rows, and between rows, reaches none of them */
+    matrix_fill_gaps(&x);
+    matrix_fill_gaps(&weight);
+    matrix_upload(&x), matrix_upload(&weight);
     struct linear_weight w = { .n = shape.n, .k = shape.k, .type = what.type, .panels = weight.device,
                                .bias = what.bias ? (float *)(void *)bias.device : NULL };
     struct linear_case   c = { { .weight = &w, .x = x.device, .x_stride = x.stride, .act = what.act,
@@ -115,6 +137,8 @@ static void linear_case(enum linear_cuda_variant variant, struct shape shape, st
         matrix_download(&y);
         linear_compare(&what, &x, &weight, what.bias ? &bias : NULL, what.residual ? &residual : NULL, &y, &shape,
                        linear_cuda_name(variant));
+        if (what.type == DTYPE_F32 && what.y_type == DTYPE_F32 && (what.act == LINEAR_NONE || what.act == LINEAR_RELU))
+            linear_compare_bits(&what, &c.args, &x, &weight, &bias, &residual, &y, shape.rows, linear_cuda_name(variant));
         check(matrix_intact(&y), "%s, %d x %d x %d: wrote beside the rows", linear_cuda_name(variant), shape.rows, shape.n,
               shape.k);
     }
@@ -124,26 +148,23 @@ static void linear_case(enum linear_cuda_variant variant, struct shape shape, st
 static const enum linear_act acts[] = { LINEAR_NONE, LINEAR_GELU_ERF, LINEAR_GELU_TANH, LINEAR_RELU, LINEAR_SILU, LINEAR_TANH };
 
 /* Around a tile and around a slice of k; then more tiles than blocks, so that blocks go round. */
-static struct linear_tile tile_around(enum linear_cuda_variant variant)
-{
-    return variant == LINEAR_CUDA_ROWS ? (struct linear_tile){ 8, 32 } : linear_cuda_tile(variant);
-}
-
 static void linear_shapes(enum linear_cuda_variant variant, enum dtype type)
 {
-    const struct linear_tile tile = tile_around(variant);
+    const struct linear_tile tile = linear_cuda_tile(variant);
     const struct shape       shapes[] = {
         { 1, 8, 8 },      { 1, 1, 16 },         { 31, 31, 32 },
         { 32, 32, 72 },   { 33, 33, 64 },       { tile.rows - 1, tile.columns, 136 },
         { tile.rows, tile.columns + 1, 40 },    { tile.rows + 1, tile.columns - 1, 200 },
         { 53, 61, 384 },  { 3 * tile.rows + 5, 2 * tile.columns + 3, 264 },
+        { 5, 7, 12 },     { 3, 18, 1 },         { 9, 30, 75 },
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         enum linear_act act = acts[i % 6];
         if (!linear_cuda_can(&facts, variant, &(struct linear_weight){ .n = 16, .k = 16, .type = type }, act))
             act = LINEAR_NONE;
+        const bool wide = type == DTYPE_F32 ? i != 6 : i % 3 == 0;
         linear_case(variant, shapes[i],
-                    (struct what){ act, type, type == DTYPE_F32 || i % 3 == 0 ? DTYPE_F32 : DTYPE_BF16, i % 4 != 3, i % 3 == 0 });
+                    (struct what){ act, type, wide ? DTYPE_F32 : DTYPE_BF16, i % 4 != 3, i % 3 == 0 });
     }
 }
 
@@ -154,7 +175,7 @@ static void linear_group(enum linear_cuda_variant variant, enum dtype type)
     snprintf(name, sizeof name, "linear_%s_%s", type == DTYPE_F32 ? "f32" : "bf16", linear_cuda_name(variant));
     if (!group_begin(name, linear_cuda_can(&facts, variant, &any, LINEAR_NONE)))
         return;
-    const struct linear_tile tile = tile_around(variant);
+    const struct linear_tile tile = linear_cuda_tile(variant);
     linear_shapes(variant, type);
     for (enum linear_act act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++)
         if (linear_cuda_can(&facts, variant, &any, act)) {
@@ -163,11 +184,9 @@ static void linear_group(enum linear_cuda_variant variant, enum dtype type)
             if (type == DTYPE_BF16)
                 linear_case(variant, shape, (struct what){ act, type, DTYPE_BF16, true, false });
         }
-    if (variant == LINEAR_CUDA_ROWS)  /* what no tile takes */
-        linear_case(variant, (struct shape){ 5, 7, 12 }, (struct what){ LINEAR_GELU_ERF, type, DTYPE_F32, true, true });
-    if (!options.quick && variant != LINEAR_CUDA_ROWS) {  /* of real models */
+    if (!options.quick) {  /* of real models */
         linear_case(variant, (struct shape){ 130, 384, 1536 }, (struct what){ LINEAR_NONE, type, DTYPE_F32, true, true });
-        linear_case(variant, (struct shape){ 67, 768, 768 }, (struct what){ LINEAR_NONE, type, DTYPE_BF16, true, false });
+        linear_case(variant, (struct shape){ 67, 768, 768 }, (struct what){ LINEAR_NONE, type, type, true, false });
     }
     group_end();
 }
@@ -204,37 +223,39 @@ static void linear_refusals(void)
 
 void linear_cases(void)
 {
-    linear_group(LINEAR_CUDA_ROWS, DTYPE_F32);
-    for (enum linear_cuda_variant v = LINEAR_CUDA_ROWS; v < LINEAR_CUDA_VARIANTS; v++)
-        linear_group(v, DTYPE_BF16);
+    for (enum linear_cuda_variant v = 0; v < LINEAR_CUDA_VARIANTS; v++)
+        linear_group(v, v < LINEAR_CUDA_MMA_64X64 ? DTYPE_F32 : DTYPE_BF16);
     linear_refusals();
 }
 
 /* ---- choosers ---- */
 
-static void expect_choice(int architecture, int rows, int n, int k, enum linear_act act, enum linear_cuda_variant expected)
+static void expect_choice(int architecture, enum dtype type, struct shape shape, enum linear_act act,
+                          enum linear_cuda_variant expected)
 {
     const struct cuda_facts    device = { .architecture = architecture, .processors = 132, .encode_tensor_map = &facts };
-    const struct linear_weight w      = { .n = n, .k = k, .type = DTYPE_BF16 };
-    const enum linear_cuda_variant v  = linear_cuda_choose(&device, &w, act, rows);
-    check(v == expected, "sm_%d, %d x %d x %d: %s, expected %s", architecture, rows, n, k, linear_cuda_name(v),
+    const struct linear_weight w      = { .n = shape.n, .k = shape.k, .type = type };
+    const enum linear_cuda_variant v  = linear_cuda_choose(&device, &w, act, shape.rows);
+    check(v == expected, "sm_%d, %d x %d x %d: %s, expected %s", architecture, shape.rows, shape.n, shape.k, linear_cuda_name(v),
           linear_cuda_name(expected));
-    check(linear_cuda_can(&device, v, &w, act), "sm_%d, %d x %d x %d: %s is chosen but cannot", architecture, rows, n, k,
-          linear_cuda_name(v));
+    check(linear_cuda_can(&device, v, &w, act), "sm_%d, %d x %d x %d: %s is chosen but cannot", architecture, shape.rows, shape.n,
+          shape.k, linear_cuda_name(v));
 }
 
 void choose_cases(void)
 {
     if (!group_begin("choosers", true))
         return;
-    expect_choice(80, 32768, 3072, 768, LINEAR_GELU_ERF, LINEAR_CUDA_MMA_128X128);
-    expect_choice(80, 128, 768, 768, LINEAR_NONE, LINEAR_CUDA_MMA_64X64);
-    expect_choice(80, 128, 768, 12, LINEAR_NONE, LINEAR_CUDA_ROWS);
-    expect_choice(90, 32768, 3072, 768, LINEAR_GELU_ERF, LINEAR_CUDA_WGMMA_128X256);
-    expect_choice(90, 4096, 768, 768, LINEAR_NONE, LINEAR_CUDA_WGMMA_128X192);
-    expect_choice(90, 128, 768, 768, LINEAR_NONE, LINEAR_CUDA_WGMMA_64X64);
-    expect_choice(90, 32768, 768, 768, LINEAR_RELU, LINEAR_CUDA_WGMMA_128X128);
-    expect_choice(100, 32768, 3072, 768, LINEAR_GELU_ERF, LINEAR_CUDA_MMA_128X128);
+    expect_choice(80, DTYPE_BF16, (struct shape){ 32768, 3072, 768 }, LINEAR_GELU_ERF, LINEAR_CUDA_MMA_128X128);
+    expect_choice(80, DTYPE_BF16, (struct shape){ 128, 768, 768 }, LINEAR_NONE, LINEAR_CUDA_MMA_64X64);
+    expect_choice(80, DTYPE_BF16, (struct shape){ 128, 768, 12 }, LINEAR_NONE, LINEAR_CUDA_MMA_64X64);
+    expect_choice(80, DTYPE_F32, (struct shape){ 128, 768, 768 }, LINEAR_NONE, LINEAR_CUDA_FMA_32X64);
+    expect_choice(90, DTYPE_F32, (struct shape){ 32768, 768, 768 }, LINEAR_TANH, LINEAR_CUDA_FMA_128X128);
+    expect_choice(90, DTYPE_BF16, (struct shape){ 32768, 3072, 768 }, LINEAR_GELU_ERF, LINEAR_CUDA_WGMMA_128X256);
+    expect_choice(90, DTYPE_BF16, (struct shape){ 4096, 768, 768 }, LINEAR_NONE, LINEAR_CUDA_WGMMA_128X192);
+    expect_choice(90, DTYPE_BF16, (struct shape){ 128, 768, 768 }, LINEAR_NONE, LINEAR_CUDA_WGMMA_64X64);
+    expect_choice(90, DTYPE_BF16, (struct shape){ 32768, 768, 768 }, LINEAR_RELU, LINEAR_CUDA_WGMMA_128X128);
+    expect_choice(100, DTYPE_BF16, (struct shape){ 32768, 3072, 768 }, LINEAR_GELU_ERF, LINEAR_CUDA_MMA_128X128);
     /* One instruction for a weight, whatever the rows: else its bits would depend on the batch. */
     for (int n = 16; n <= 4096; n *= 4)
         for (int act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++) {

@@ -50,7 +50,7 @@ static struct matrix linear_rows_alone(const struct linear_setting *s, enum line
                                        int spare)
 {
     const int     cap = rows + spare, columns = s->act == LINEAR_SILU_GATE ? s->weight.n / 2 : s->weight.n;
-    struct matrix x = matrix_new(DTYPE_BF16, cap, s->weight.k, 0), residual = matrix_new(DTYPE_F32, cap, columns, 4);
+    struct matrix x = matrix_new(s->weight.type, cap, s->weight.k, 0), residual = matrix_new(DTYPE_F32, cap, columns, 4);
     struct matrix y = matrix_new(s->y_type, cap, columns, 8);
     matrix_fill_rows(&x, 0, NAN);
     copy_rows(&x, 0, &s->x, first, rows);
@@ -79,14 +79,15 @@ static void linear_family(const char *name, enum linear_cuda_variant first, enum
     } parts[] = { { 0, 1, 0 }, { 17, 1, 3 }, { 5, 63, 1 }, { 100, 65, 0 }, { 70, 128, 200 } };
     enum { ROWS = 200 };
     const int             n = act == LINEAR_SILU_GATE ? 288 : 264, k = 200;
-    struct linear_setting s = { .weight = { .n = n, .k = k, .type = DTYPE_BF16 }, .act = act, .y_type = y_type };
+    const enum dtype      type = first < LINEAR_CUDA_MMA_64X64 ? DTYPE_F32 : DTYPE_BF16;
+    struct linear_setting s = { .weight = { .n = n, .k = k, .type = type }, .act = act, .y_type = y_type };
     if (!linear_cuda_can(&facts, first, &s.weight, act))
         return;
-    struct matrix weight = matrix_random(DTYPE_BF16, linear_padded(n), k, 0, 0.1f);
+    struct matrix weight = matrix_random(type, linear_padded(n), k, 0, 0.1f);
     struct matrix bias   = matrix_random(DTYPE_F32, 1, linear_padded(n), 0, 1);
     s.weight.panels      = weight.device;
     s.weight.bias        = (float *)(void *)bias.device;
-    s.x                  = matrix_random(DTYPE_BF16, ROWS, k, 0, 1);
+    s.x                  = matrix_random(type, ROWS, k, 0, 1);
     s.residual           = matrix_random(DTYPE_F32, ROWS, act == LINEAR_SILU_GATE ? n / 2 : n, 4, 1);
     struct matrix whole  = linear_rows_alone(&s, first, 0, ROWS, 0);
     for (enum linear_cuda_variant v = first; v <= last; v++)
@@ -104,13 +105,13 @@ static void linear_same_bits(void)
     if (!group_begin("same_bits_linear", true))
         return;
     for (int act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++) {
+        linear_family("fma", LINEAR_CUDA_FMA_32X64, LINEAR_CUDA_FMA_128X128, (enum linear_act)act, DTYPE_F32);
         const enum dtype y_type = act == LINEAR_NONE || act == LINEAR_GELU_TANH ? DTYPE_F32 : DTYPE_BF16;
         linear_family("mma", LINEAR_CUDA_MMA_64X64, LINEAR_CUDA_MMA_128X128, (enum linear_act)act, y_type);
         const bool small = act <= LINEAR_GELU_TANH;  /* the 64 x 64 tile is built for these */
         linear_family("wgmma", small ? LINEAR_CUDA_WGMMA_64X64 : LINEAR_CUDA_WGMMA_128X128, LINEAR_CUDA_WGMMA_128X256,
                       (enum linear_act)act, y_type);
     }
-    linear_family("rows", LINEAR_CUDA_ROWS, LINEAR_CUDA_ROWS, LINEAR_GELU_ERF, DTYPE_F32);
     group_end();
 }
 

@@ -59,13 +59,18 @@ def loops(code):
 
 def hot_loop(code, target):
     """The innermost loop with the most matrix work, the shortest of equals (edge tiles have more to do around the same work);
-    without matrix work the longest innermost loop; without loops the whole kernel."""
+    without matrix work one that is mostly fused multiply-adds, or else the longest innermost loop; without loops the whole
+    kernel."""
     def work(loop):
         return sum(matrix_clocks(i, target) for i in code[loop[0]:loop[1] + 1])
 
+    def mostly_products(loop):
+        body = code[loop[0]:loop[1] + 1]
+        return 2 * sum(i.name == "FFMA" for i in body) > len(body)
+
     found = list(loops(code))
     with_work = [loop for loop in found if work(loop)]
-    candidates = with_work or found
+    candidates = with_work or [loop for loop in found if mostly_products(loop)] or found
     innermost = [a for a in candidates
                  if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in candidates)]
     if not innermost:
