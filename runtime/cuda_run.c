@@ -95,11 +95,11 @@ static cudaError_t linear(const struct walk *w, const struct plan_node *node)
 static cudaError_t rotary(const struct walk *w, const struct plan_node *node)
 {
     const struct attention_shape *shape = &node->attention;
-    struct rotary_args args = { .x = buffer_of(w, node->x), .x_stride = stride_of(w, node->x),
+    struct rotary_args args = { .x = buffer_of(w, node->x), .type = type_of(w, node->x), .x_stride = stride_of(w, node->x),
                                 .heads = shape->heads + shape->kv_heads, .head_size = shape->head_size,
                                 .position_ids = input_of(w, w->layout.positions), .cosines = node->rotary.cosines,
                                 .sines = node->rotary.sines };
-    return (type_of(w, node->x) == DTYPE_BF16 ? w->kernels->rotary_half_bf16 : w->kernels->rotary_half)(&w->launch, &args);
+    return w->kernels->rotary_half(&w->launch, &args);
 }
 
 static bool same_shape(const struct attention_shape *a, const struct attention_shape *b)

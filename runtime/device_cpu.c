@@ -177,7 +177,8 @@ static void rotary(const struct device *device, const struct run *run, const str
 {
     (void)phase, (void)worker;
     const struct attention_shape *shape = &node->attention;
-    struct rotary_args args = { .x = run_buffer(run, node->x), .x_stride = run_stride(run, node->x),
+    struct rotary_args args = { .x = run_buffer(run, node->x), .type = plan_buffer(run->plan, node->x)->type,
+                                .x_stride = run_stride(run, node->x),
                                 .heads = shape->heads + shape->kv_heads, .head_size = shape->head_size,
                                 .position_ids = run_buffer(run, PLAN_POSITIONS), .cosines = node->rotary.cosines,
                                 .sines = node->rotary.sines };  /* queries and keys lie side by side */

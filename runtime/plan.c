@@ -280,13 +280,14 @@ plan_value op_linear_add_norm(struct plan *p, plan_value x, const struct linear_
 
 plan_value op_rotary(struct plan *p, plan_value qkv, const struct rotary_weight *w, const struct attention_shape *shape)
 {
-    int source = as_f32(p, qkv);
-    if (source == NO_BUFFER)
+    struct plan_node *from = producer(p, qkv);
+    if (!from)
         return qkv;
-    struct plan_node *n = add_node(p, OP_ROTARY, ROWS_TOKENS, "rotary");
+    int               source = from->y;
+    struct plan_node *n      = add_node(p, OP_ROTARY, ROWS_TOKENS, "rotary");
     if (n) {
         n->x         = source;
-        n->y         = source;  /* in place */
+        n->y         = source;  /* in place, in whatever type it exists */
         n->rotary    = *w;
         n->attention = *shape;
     }

@@ -5,7 +5,7 @@
     {                                                                                                                    \
         .name = title, .embed_rows = embed_rows_cuda, .norm_layer = norm_layer_cuda, .norm_rms = norm_rms_cuda,          \
         .linear_bf16 = linear, .linear_f32 = linear_f32_cuda, .convert_bf16 = convert_bf16_cuda,                         \
-        .quantize_fp8 = quantize_fp8_cuda, .rotary_half = rotary_half_cuda, .rotary_half_bf16 = rotary_half_bf16_cuda,   \
+        .quantize_fp8 = quantize_fp8_cuda, .rotary_half = rotary_half_cuda,                                              \
         .attention_schedule = attention_schedule_cuda, .attention_bf16 = attention_b, .attention_f16 = attention_h,      \
         .attention_f32 = attention_f32_cuda, .pool_mean = pool_mean_cuda, .pool_first = pool_first_cuda,                 \
         .pool_last = pool_last_cuda, .normalize_l2 = normalize_l2_cuda,                                                  \

@@ -103,8 +103,7 @@ struct cuda_kernels {
     cuda_launch_linear    *linear_f32;     /* x, weight and y f32 */
     cuda_launch_convert   *convert_bf16;
     cuda_launch_fp8       *quantize_fp8;
-    cuda_launch_rotary    *rotary_half;      /* x f32 */
-    cuda_launch_rotary    *rotary_half_bf16; /* x bf16, turned in f32 and rounded once */
+    cuda_launch_rotary    *rotary_half;
     cuda_launch_attention *attention_schedule;
     cuda_launch_attention *attention_bf16; /* q, k, v and y bf16 */
     cuda_launch_attention *attention_f16;  /* q, k, v and y fp16 */

@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(ROWS_THREADS) rotary_kernel_half(struct rotary
         return;
     const int    pairs  = args.head_size / 2;
     const size_t angles = (size_t)args.position_ids[row] * (size_t)pairs;
-    T           *x      = row_at((T *)(void *)args.x, args.x_stride, row);
+    T           *x      = row_at((T *)args.x, args.x_stride, row);
     for (int i = warp_lane(); i < args.heads * pairs; i += 32) {
         T          *at = x + i / pairs * args.head_size + i % pairs;
         const float c = args.cosines[angles + (size_t)(i % pairs)], s = args.sines[angles + (size_t)(i % pairs)];
@@ -24,22 +24,16 @@ __global__ void __launch_bounds__(ROWS_THREADS) rotary_kernel_half(struct rotary
     }
 }
 
-static cudaError_t launch_rotary(const struct cuda_launch *launch, const struct rotary_args *args, const char *name, int element,
-                                 const void *kernel)
+extern "C" cudaError_t rotary_half_cuda(const struct cuda_launch *launch, const struct rotary_args *args)
 {
     if (!args->x || !args->position_ids || !args->cosines || !args->sines || args->head_size % 2 != 0)
         return cudaErrorInvalidValue;
-    const struct kernel_shape shape = rows_shape(launch, name, 2.0 * element * args->heads * args->head_size);
+    if (args->type != DTYPE_F32 && args->type != DTYPE_BF16)
+        return cudaErrorNotSupported;
+    const bool                bf16  = args->type == DTYPE_BF16;
+    const double              moved = 2.0 * (bf16 ? 2 : 4) * args->heads * args->head_size;
+    const struct kernel_shape shape = rows_shape(launch, bf16 ? "rotary_half_bf16" : "rotary_half_f32", moved);
     const struct live_rows    rows  = launch_live_rows(launch);
+    const void *kernel = bf16 ? KERNEL_HANDLE(rotary_kernel_half<__nv_bfloat16>) : KERNEL_HANDLE(rotary_kernel_half<float>);
     KERNEL_LAUNCH(launch, shape, kernel, args, &rows);
-}
-
-extern "C" cudaError_t rotary_half_cuda(const struct cuda_launch *launch, const struct rotary_args *args)
-{
-    return launch_rotary(launch, args, "rotary_half_f32", 4, KERNEL_HANDLE(rotary_kernel_half<float>));
-}
-
-extern "C" cudaError_t rotary_half_bf16_cuda(const struct cuda_launch *launch, const struct rotary_args *args)
-{
-    return launch_rotary(launch, args, "rotary_half_bf16", 2, KERNEL_HANDLE(rotary_kernel_half<__nv_bfloat16>));
 }

@@ -148,16 +148,23 @@ static void rotary_case(const struct kernels *tested, int width, int rows)
     enum { POSITIONS = 5 };
     struct range       range = random_range(rows);
     int                half  = width > 128 ? random_int(1, 128) : width, heads = random_int(1, 4);
-    struct matrix      x     = matrix_random(rows, 2 * half * heads, random_int(0, 5)), y = matrix_copy(&x), expected = matrix_copy(&x);
-    struct rotary_args args  = { .x = (float *)(void *)y.rows, .x_stride = y.stride, .heads = heads, .head_size = 2 * half,
+    enum dtype         type  = random_bits() & 1 ? DTYPE_BF16 : DTYPE_F32;
+    struct matrix      x     = type == DTYPE_F32 ? matrix_random(rows, 2 * half * heads, random_int(0, 5))
+                                                 : matrix_new(rows, 2 * half * heads, 2, random_int(0, 5));
+    for (int row = 0; type == DTYPE_BF16 && row < rows; row++)
+        for (int i = 0; i < 2 * half * heads; i++)
+            ((uint16_t *)(void *)(x.rows + x.stride * (size_t)row))[i] = bf16_from_float(random_float());
+    struct matrix      y = matrix_copy(&x), expected = matrix_copy(&x);
+    struct rotary_args args  = { .x = y.rows, .type = type, .x_stride = y.stride, .heads = heads, .head_size = 2 * half,
                                  .position_ids = random_ids(rows, POSITIONS),
                                  .cosines = guarded_floats((size_t)(POSITIONS * half)),
                                  .sines = guarded_floats((size_t)(POSITIONS * half)) };
     tested->rotary_half(&args, range.middle, range.last);
     tested->rotary_half(&args, range.first, range.middle);
-    args.x = (float *)(void *)expected.rows;
+    args.x = expected.rows;
     kernels_ref.rotary_half(&args, range.first, range.last);
-    check(matrix_same(&y, &expected), "%d rows [%d, %d), %d heads of %d", rows, range.first, range.last, heads, 2 * half);
+    check(matrix_same(&y, &expected), "%s, %d rows [%d, %d), %d heads of %d", type == DTYPE_F32 ? "f32" : "bf16", rows, range.first,
+          range.last, heads, 2 * half);
 }
 
 static void pool_case(const struct kernels *tested, int width, int sequences)

@@ -92,10 +92,6 @@ static void embed_access(const struct access *of)
 }
 
 static cudaError_t run_rotary(const struct cuda_launch *launch, void *context) { return kernels->rotary_half(launch, context); }
-static cudaError_t run_rotary_bf16(const struct cuda_launch *launch, void *context)
-{
-    return kernels->rotary_half_bf16(launch, context);
-}
 
 static void rotary_access(const struct access *of)
 {
@@ -105,11 +101,11 @@ static void rotary_access(const struct access *of)
     int32_t       positions[ROWS];
     for (int i = 0; i < ROWS; i++)
         positions[i] = i;
-    struct rotary_args args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .heads = HEADS, .head_size = of->size,
+    struct rotary_args args   = { .x = x.device, .type = of->type, .x_stride = x.stride, .heads = HEADS, .head_size = of->size,
                                   .position_ids = device_ints(positions, ROWS), .cosines = (float *)(void *)angles.device,
                                   .sines = (float *)(void *)angles.device };
     struct cuda_launch launch = launch_rows(ROWS, ROWS);
-    count(of, &launch, of->type == DTYPE_F32 ? run_rotary : run_rotary_bf16, &args);
+    count(of, &launch, run_rotary, &args);
 }
 
 static cudaError_t run_mean(const struct cuda_launch *launch, void *context) { return kernels->pool_mean(launch, context); }

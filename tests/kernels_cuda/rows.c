@@ -157,10 +157,6 @@ static void norm_group(bool rms, const char *name)
 /* ---- rotary ---- */
 
 static cudaError_t run_rotary(const struct cuda_launch *launch, void *context) { return kernels->rotary_half(launch, context); }
-static cudaError_t run_rotary_bf16(const struct cuda_launch *launch, void *context)
-{
-    return kernels->rotary_half_bf16(launch, context);
-}
 
 static void rotary_case(enum dtype type, int rows, int heads, int head_size)
 {
@@ -178,7 +174,7 @@ static void rotary_case(enum dtype type, int rows, int heads, int head_size)
         at[r] = r < rows ? random_int(0, limit - 1) : -1000000;
     struct matrix      before = x;
     char               image[1 << 18];
-    struct rotary_args args = { .x = (float *)(void *)x.device, .x_stride = x.stride, .heads = heads, .head_size = head_size,
+    struct rotary_args args = { .x = x.device, .type = type, .x_stride = x.stride, .heads = heads, .head_size = head_size,
                                 .position_ids = device_ints(at, rows + 1), .cosines = (float *)(void *)cosines.device,
                                 .sines = (float *)(void *)sines.device };
     struct cuda_launch launch = launch_rows(rows, rows + 1);
@@ -188,7 +184,7 @@ static void rotary_case(enum dtype type, int rows, int heads, int head_size)
         schedule_take(i);
         memcpy(x.host, image, x.stride * (size_t)(rows + 1));
         matrix_upload(&x);
-        if (!launch_run(&launch, type == DTYPE_F32 ? run_rotary : run_rotary_bf16, &args, "rotary"))
+        if (!launch_run(&launch, run_rotary, &args, "rotary"))
             return;
         matrix_download(&x);
         struct closeness close = { 0 };
