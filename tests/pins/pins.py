@@ -47,11 +47,15 @@ def compile_kernels(nvcc, name, path, *targets):
     return path
 
 
-def dynamic_shared():
-    """{kernel: bytes that its launcher asks for}; kernels that are not named ask for none."""
-    with open(os.path.join(HERE, "shared.tsv"), encoding="utf-8") as table:
-        rows = csv.reader((line for line in table if not line.startswith("#")), delimiter="\t")
-        return {(target, kernel): int(size) for target, kernel, size in rows}
+def dynamic_shared(build):
+    """{kernel: bytes that its launcher asks for}, as the launchers themselves say (launches.c)."""
+    output = subprocess.run([f"{build}/tests/launches"], check=True, capture_output=True, text=True).stdout
+    rows = [line.split("\t") for line in output.splitlines()]
+    names = objects.short_names(sorted({mangled for mangled, _ in rows}))
+    asked = {}
+    for mangled, size in rows:
+        asked[names[mangled]] = max(int(size), asked.get(names[mangled], 0))
+    return asked
 
 
 def describe(kernel, dynamic):
@@ -75,7 +79,7 @@ def library_objects(build):
 
 def measure(build):
     """[(row, loop)] of every kernel, and a sentence for each object that holds what it should not."""
-    cuobjdump, dynamic = find_cuobjdump(), dynamic_shared()
+    cuobjdump, dynamic = find_cuobjdump(), dynamic_shared(build)
     measured, wrong = [], []
     for path, file in library_objects(build):
         if not os.path.exists(path + ".ptxas"):
@@ -83,8 +87,9 @@ def measure(build):
         if file.endswith("_sm90.cu") and objects.contents(cuobjdump, path) != [("ELF", "sm_90a")]:
             wrong.append(f"{file}: expected one cubin for sm_90a, found {objects.contents(cuobjdump, path)}")
         for kernel in objects.read_object(cuobjdump, path, file):
-            measured.append(describe(kernel, dynamic.pop((kernel.target, kernel.name), 0)))
-    wrong += [f"shared.tsv names {target} {kernel}, which is not there" for target, kernel in dynamic]
+            measured.append(describe(kernel, dynamic.get(kernel.name, 0)))
+            if kernel.name not in dynamic:
+                wrong.append(f"{file}: launches.c calls no launcher that starts {kernel.name}")
     return measured, wrong
 
 
