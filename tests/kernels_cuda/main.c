@@ -1,9 +1,8 @@
 /* The CUDA kernels against double precision, every variant forced; see --help. */
 #include "tests/kernels_cuda/harness.h"
+#include "tests/support/arguments.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 static const char help[] =
     "usage: %s [--quick] [--orders] [--seed N] [--only GROUP]\n"
@@ -12,21 +11,12 @@ static const char help[] =
 
 static bool read_options(int argc, char **argv)
 {
+    const struct argument known[] = {
+        { .name = "--quick", .flag = &options.quick }, { .name = "--seed", .number = &options.seed },
+        { .name = "--only", .text = &options.only },   { .name = "--orders", .flag = &options.orders },
+    };
     options = (struct options){ .seed = 1, .program = argv[0] };
-    for (int i = 1; i < argc; i++) {
-        bool last = i + 1 == argc;
-        if (strcmp(argv[i], "--quick") == 0)
-            options.quick = true;
-        else if (strcmp(argv[i], "--orders") == 0)
-            options.orders = true;
-        else if (!last && strcmp(argv[i], "--seed") == 0)
-            options.seed = strtoull(argv[++i], NULL, 10);
-        else if (!last && strcmp(argv[i], "--only") == 0)
-            options.only = argv[++i];
-        else
-            return false;
-    }
-    return true;
+    return arguments_read(known, sizeof known / sizeof *known, argc, argv);
 }
 
 int main(int argc, char **argv)
