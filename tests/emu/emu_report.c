@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SAID_MOST = 64 };
+enum { SAID_MOST = 64, TEXT_MOST = 4096 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char            report[16384];
 static size_t          report_used;
@@ -121,32 +121,35 @@ static void say(const char *text, struct emu_site site)
         abort();
 }
 
+/* Makes the sentence, and says it: `always`, or if it was not said of this line before. */
+static void tell(char (*text)[TEXT_MOST], struct emu_site site, bool always, const char *format, va_list args)
+{
+    vsnprintf(*text, TEXT_MOST, format, args);
+    pthread_mutex_lock(&lock);
+    if (always || !repeated(site, format))
+        say(*text, site);
+    pthread_mutex_unlock(&lock);
+}
+
 /* Something wrong that the kernel can go on from; the launch fails at its end. */
 void emu_finding(struct emu_site site, const char *format, ...)
 {
-    char    text[4096];
+    char    text[TEXT_MOST];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    tell(&text, site, false, format, args);
     va_end(args);
-    pthread_mutex_lock(&lock);
-    if (!repeated(site, format))
-        say(text, site);
-    pthread_mutex_unlock(&lock);
     emu_launch_failed();
 }
 
 /* Something wrong that it cannot go on from: this worker's part of the launch ends here. */
 void emu_fail(struct emu_site site, const char *format, ...)
 {
-    char    text[4096];
+    char    text[TEXT_MOST];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    tell(&text, site, true, format, args);
     va_end(args);
-    pthread_mutex_lock(&lock);
-    say(text, site);
-    pthread_mutex_unlock(&lock);
     if (!emu_current) {
         fprintf(stderr, "[emu] %s (outside a kernel, at %s:%d)\n", text, site.file, site.line);
         abort();
