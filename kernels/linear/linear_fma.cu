@@ -4,8 +4,9 @@
  * and 64 columns, a thread every fourth of those rows and every eighth of those columns. Both operands lie in shared memory as
  * they lie in device memory, along k, so a thread reads four of k at once and no slice is turned.
  *
- * Three products of tf32 for one of f32 would be quicker by half on what has fast tensor cores, and slower on what has not.
- * They were left aside: tensor cores cut what they add, and the bits would be neither the CPU's nor those of the next device.
+ * Three products of tf32 in place of one of f32 could be about twice as quick where tensor cores are fast, and slower where
+ * they are not. They were left aside: tensor cores cut what they add, and the bits would be neither the CPU's nor those of the
+ * next architecture.
  */
 #include "kernels/linear/linear_tiles.cuh"
 
