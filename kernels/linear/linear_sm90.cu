@@ -8,23 +8,16 @@
  * Results in bf16 leave through shared memory: boxes of 64 x 64, two for each consumer in turn, written by stmatrix and
  * fetched by TMA stores. Results in f32 go straight from registers, where four lanes fill a sector of 32 bytes.
  */
-#include "kernels/linear/linear_epilogue.cuh"
+#include "kernels/linear/linear_wgmma.cuh"
 
-#include "kernels/cuda/sm90.cuh"
 #include "kernels/cuda/tensor_map.h"
 #include "kernels/linear/linear_choose.h"
 
 enum {
-    WGMMA_SLICE     = 64,             /* of k in a stage: rows of 128 bytes */
-    WGMMA_ROW_BYTES = 128,
     WGMMA_BOX       = 64 * WGMMA_ROW_BYTES,
     WGMMA_BOXES     = 2,              /* of results, for each consumer */
-    WGMMA_GROUP     = 16,             /* tiles of rows that go through the columns together, to find the weights in cache */
-    PRODUCER_REGISTERS = 40,
-    CONSUMER_REGISTERS = 232
+    WGMMA_GROUP     = 16              /* tiles of rows that go through the columns together, to find the weights in cache */
 };
-
-static_assert(sm90_registers_fit(1, PRODUCER_REGISTERS, 2, CONSUMER_REGISTERS), "setmaxnreg would wait for ever");
 
 struct wgmma_work {
     CUtensorMap            x, weight, y;
@@ -88,14 +81,6 @@ DEVICE void wgmma_results(const struct linear_epilogue &e, int n, int column0, i
     } else {
         wgmma_finished<ACT>(e, n, column0 + i * 8, d + i * 4, v);
     }
-}
-
-DEVICE uint32_t bf16_pair(float a, float b)
-{
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
-    uint32_t             bits;
-    memcpy(&bits, &pair, 4);
-    return bits;
 }
 
 /* column0: of the weight, where the tile begins; out0: of y. `turn` goes through the boxes across tiles: a tile may have one. */
@@ -183,10 +168,7 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const _
                 mbarrier_arrive_expect(full + stage * 8, X_BYTES + W_BYTES);
                 tma_load_2d(x + stage * X_BYTES, &w.x, full + stage * 8, s * WGMMA_SLICE, row_tile * ROWS);
                 tma_load_2d(weight + stage * W_BYTES, &w.weight, full + stage * 8, s * WGMMA_SLICE, column_tile * COLUMNS);
-                if (++stage == STAGES) {
-                    stage = 0;
-                    parity ^= 1;
-                }
+                wgmma_next_stage<STAGES>(&stage, &parity);
             }
         }
         return;
@@ -208,9 +190,7 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const _
             mbarrier_wait(full + stage * 8, parity);
             const uint64_t a = a0 + (uint64_t)(stage * X_BYTES / 16), b = b0 + (uint64_t)(stage * W_BYTES / 16);
             wgmma_fence();
-#pragma unroll
-            for (int step = 0; step < WGMMA_SLICE / 16; step++)
-                wgmma_ss<__nv_bfloat16>(d, a + step * 2, b + step * 2, s > 0 || step > 0);  /* 16 of k are 32 bytes */
+            wgmma_slice(d, a, b, s > 0);
             wgmma_commit();
             if (s > 0) {
                 wgmma_wait<1>();  /* the slice before is done, this one under way */
@@ -218,10 +198,7 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const _
                     mbarrier_arrive(empty + before * 8);
             }
             before = stage;
-            if (++stage == STAGES) {
-                stage = 0;
-                parity ^= 1;
-            }
+            wgmma_next_stage<STAGES>(&stage, &parity);
         }
         wgmma_wait<0>();
         wgmma_settle(d);

@@ -1,0 +1,44 @@
+/* linear_wgmma.cuh: what the linears of Hopper share: slices of 64 along k in a ring of stages, filled by one warpgroup and
+ * multiplied by others, in the same order everywhere.
+ */
+#ifndef RECTO_KERNELS_LINEAR_LINEAR_WGMMA_CUH
+#define RECTO_KERNELS_LINEAR_LINEAR_WGMMA_CUH
+
+#include "kernels/linear/linear_epilogue.cuh"
+
+#include "kernels/cuda/sm90.cuh"
+
+enum {
+    WGMMA_SLICE     = 64,             /* of k in a stage: rows of 128 bytes */
+    WGMMA_ROW_BYTES = 128,
+    PRODUCER_REGISTERS = 40,
+    CONSUMER_REGISTERS = 232
+};
+
+static_assert(sm90_registers_fit(1, PRODUCER_REGISTERS, 2, CONSUMER_REGISTERS), "setmaxnreg would wait for ever");
+
+template <int STAGES> DEVICE void wgmma_next_stage(int *stage, uint32_t *parity)
+{
+    if (++*stage == STAGES) {
+        *stage = 0;
+        *parity ^= 1;
+    }
+}
+
+/* d [64, 2 R] += one slice, or is it when nothing came before. */
+template <int R> DEVICE void wgmma_slice(float (&d)[R], uint64_t a, uint64_t b, bool accumulate)
+{
+#pragma unroll
+    for (int step = 0; step < WGMMA_SLICE / 16; step++)
+        wgmma_ss<__nv_bfloat16>(d, a + step * 2, b + step * 2, accumulate || step > 0);  /* 16 of k are 32 bytes */
+}
+
+DEVICE uint32_t bf16_pair(float a, float b)
+{
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
+    uint32_t             bits;
+    memcpy(&bits, &pair, 4);
+    return bits;
+}
+
+#endif
