@@ -61,12 +61,17 @@ static cudaError_t embed(const struct walk *w, const struct plan_node *node)
 }
 
 /* The norm of `x` into the node's value, with the copy that is wanted. */
+static struct norm_args norm_args_of(const struct walk *w, const struct plan_node *node, int x)
+{
+    return (struct norm_args){ .x = buffer_of(w, x), .x_stride = stride_of(w, x), .weight = node->norm.weight,
+                               .bias = node->norm.bias, .width = node->norm.width, .epsilon = node->norm.epsilon,
+                               .y = buffer_of(w, node->y), .y_stride = stride_of(w, node->y), .copy = buffer_of(w, node->copy),
+                               .copy_stride = stride_of(w, node->copy), .copy_type = type_of(w, node->copy) };
+}
+
 static cudaError_t norm(const struct walk *w, const struct plan_node *node, int x)
 {
-    struct norm_args args = { .x = buffer_of(w, x), .x_stride = stride_of(w, x), .weight = node->norm.weight,
-                              .bias = node->norm.bias, .width = node->norm.width, .epsilon = node->norm.epsilon,
-                              .y = buffer_of(w, node->y), .y_stride = stride_of(w, node->y), .copy = buffer_of(w, node->copy),
-                              .copy_stride = stride_of(w, node->copy), .copy_type = type_of(w, node->copy) };
+    const struct norm_args args = norm_args_of(w, node, x);
     return (node->norm.kind == NORM_LAYER ? w->kernels->norm_layer : w->kernels->norm_rms)(&w->launch, &args);
 }
 
@@ -78,6 +83,15 @@ static cudaError_t convert(const struct walk *w, const struct plan_node *node, i
     return w->kernels->convert_bf16(&w->launch, &args);
 }
 
+/* Both in one launch: the sum before the norm goes nowhere. */
+static cudaError_t linear_norm(const struct walk *w, const struct plan_node *node, const struct linear_args *linear)
+{
+    struct linear_norm_args args = { .linear = *linear, .norm = norm_args_of(w, node, NO_BUFFER),
+                                     .rms = node->norm.kind == NORM_RMS };
+    args.linear.y = NULL;
+    return w->kernels->linear_norm_bf16(&w->launch, &args);
+}
+
 static cudaError_t linear(const struct walk *w, const struct plan_node *node)
 {
     struct linear_args args = { .weight = node->linear, .x = buffer_of(w, node->x), .x_stride = stride_of(w, node->x),
@@ -86,6 +100,8 @@ static cudaError_t linear(const struct walk *w, const struct plan_node *node)
                                 .y_stride = stride_of(w, node->y), .y_type = type_of(w, node->y) };
     if (node->linear->type != DTYPE_F32 && node->linear->type != DTYPE_BF16)
         return cudaErrorNotSupported;
+    if (node->norm.kind != NORM_NONE && w->kernels->linear_norm_fits(w->launch.facts, node->linear, node->act))
+        return linear_norm(w, node, &args);
     cudaError_t result = (node->linear->type == DTYPE_BF16 ? w->kernels->linear_bf16 : w->kernels->linear_f32)(&w->launch, &args);
     if (result == cudaSuccess && node->norm.kind != NORM_NONE)
         return norm(w, node, node->y);

@@ -241,6 +241,13 @@ DEVICE void mbarrier_arrive_remote(uint32_t cluster_barrier)
     asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(cluster_barrier) : "memory");
 }
 
+/* The same, with nothing but the own block ordered before it, and so without a fence of the whole device: enough where the other
+ * block waits for shared memory that wgmma read, and wgmma_wait has seen the end of that. */
+DEVICE void mbarrier_arrive_remote_block(uint32_t cluster_barrier)
+{
+    asm volatile("mbarrier.arrive.release.cta.shared::cluster.b64 _, [%0];" ::"r"(cluster_barrier) : "memory");
+}
+
 /* Orders the initialisations of barriers by this thread before their use by copies and by other blocks. */
 DEVICE void fence_mbarrier_init() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
@@ -382,6 +389,13 @@ DEVICE uint32_t cluster_load(uint32_t address)
 DEVICE void cluster_store(uint32_t address, uint32_t value)
 {
     asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+
+/* Lands later, and brings its 4 bytes to a barrier of the same block as `address`: whoever waits there sees it. */
+DEVICE void cluster_store_async(uint32_t address, uint32_t value, uint32_t cluster_barrier)
+{
+    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32 [%0], %1, [%2];"
+                 ::"r"(address), "r"(value), "r"(cluster_barrier) : "memory");
 }
 
 /* ---- launches that overlap; sm_90 ---- */

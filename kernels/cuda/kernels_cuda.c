@@ -4,11 +4,11 @@
 #define TABLE(title, linear, attention_b, attention_h)                                                                   \
     {                                                                                                                    \
         .name = title, .embed_rows = embed_rows_cuda, .norm_layer = norm_layer_cuda, .norm_rms = norm_rms_cuda,          \
-        .linear_bf16 = linear, .linear_f32 = linear_f32_cuda, .convert_bf16 = convert_bf16_cuda,                         \
-        .quantize_fp8 = quantize_fp8_cuda, .rotary_half = rotary_half_cuda,                                              \
-        .attention_schedule = attention_schedule_cuda, .attention_bf16 = attention_b, .attention_f16 = attention_h,      \
-        .attention_f32 = attention_f32_cuda, .pool_mean = pool_mean_cuda, .pool_first = pool_first_cuda,                 \
-        .pool_last = pool_last_cuda, .normalize_l2 = normalize_l2_cuda,                                                  \
+        .linear_bf16 = linear, .linear_f32 = linear_f32_cuda, .linear_norm_bf16 = linear_norm_bf16_sm90,                 \
+        .linear_norm_fits = linear_norm_fits, .convert_bf16 = convert_bf16_cuda, .quantize_fp8 = quantize_fp8_cuda,      \
+        .rotary_half = rotary_half_cuda, .attention_schedule = attention_schedule_cuda, .attention_bf16 = attention_b,   \
+        .attention_f16 = attention_h, .attention_f32 = attention_f32_cuda, .pool_mean = pool_mean_cuda,                  \
+        .pool_first = pool_first_cuda, .pool_last = pool_last_cuda, .normalize_l2 = normalize_l2_cuda,                   \
     }
 
 static const struct cuda_kernels sm80 = TABLE("sm_80", linear_bf16_cuda, attention_bf16_cuda, attention_f16_cuda);

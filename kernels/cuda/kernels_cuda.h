@@ -78,6 +78,16 @@ struct cuda_launch {
 typedef cudaError_t cuda_launch_embed(const struct cuda_launch *launch, const struct embed_args *args);
 typedef cudaError_t cuda_launch_norm(const struct cuda_launch *launch, const struct norm_args *args);
 typedef cudaError_t cuda_launch_linear(const struct cuda_launch *launch, const struct linear_args *args);
+/* norm(residual + x W^T + bias), `norm` reading what `linear` makes: norm.x is not looked at. linear.y: the sum before the norm,
+ * f32, for those who need it as well, or null. norm.y may be the residual, with the same stride. */
+struct linear_norm_args {
+    struct linear_args linear;
+    struct norm_args   norm;
+    bool               rms;
+};
+typedef cudaError_t cuda_launch_linear_norm(const struct cuda_launch *launch, const struct linear_norm_args *args);
+/* Whether the launcher above takes it, whatever the rows: else the table's linear and norm do, which add in another order. */
+typedef bool cuda_linear_norm_fits(const struct cuda_facts *facts, const struct linear_weight *weight, enum linear_act act);
 typedef cudaError_t cuda_launch_convert(const struct cuda_launch *launch, const struct convert_args *args);
 /* y[r] = x[r] / scales[r] as e4m3, rounded to even; scales[r] = max |x[r]| / 448, or 1 for a row of zeros. `y` counts bytes. */
 struct fp8_args {
@@ -101,6 +111,8 @@ struct cuda_kernels {
     cuda_launch_norm      *norm_layer, *norm_rms;
     cuda_launch_linear    *linear_bf16;    /* x and weight bf16; y bf16 or f32, residual f32 */
     cuda_launch_linear    *linear_f32;     /* x, weight and y f32 */
+    cuda_launch_linear_norm *linear_norm_bf16;
+    cuda_linear_norm_fits   *linear_norm_fits;
     cuda_launch_convert   *convert_bf16;
     cuda_launch_fp8       *quantize_fp8;
     cuda_launch_rotary    *rotary_half;

@@ -5,17 +5,9 @@
  */
 #include "kernels/cuda/rows.cuh"
 
+#include "kernels/norm/norm_row.cuh"
+
 enum { NORM_WIDEST = 4096 };  /* 32 vectors of four in a lane: 128 registers */
-
-DEVICE float normed(const struct norm_args &a, float d, float inverse, float weight, float bias)
-{
-    return a.bias ? fmaf(d * inverse, weight, bias) : d * inverse * weight;
-}
-
-DEVICE float norm_inverse(const struct norm_args &a, float squares)
-{
-    return 1.0f / sqrtf(squares / (float)a.width + a.epsilon);
-}
 
 /* Lane, vector and place to the element's index in the row. */
 DEVICE int norm_index(int vector, int place) { return (vector * 32 + warp_lane()) * 4 + place; }
@@ -53,8 +45,8 @@ __global__ void __launch_bounds__(ROWS_THREADS) norm_rows_held(struct norm_args 
             continue;
         const float4 d = held[v], w = *(const float4 *)(a.weight + i);
         const float4 b = a.bias ? *(const float4 *)(a.bias + i) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        const float4 y = make_float4(normed(a, d.x, inverse, w.x, b.x), normed(a, d.y, inverse, w.y, b.y),
-                                     normed(a, d.z, inverse, w.z, b.z), normed(a, d.w, inverse, w.w, b.w));
+        const float4 y = make_float4(norm_value(a, d.x, inverse, w.x, b.x), norm_value(a, d.y, inverse, w.y, b.y),
+                                     norm_value(a, d.z, inverse, w.z, b.z), norm_value(a, d.w, inverse, w.w, b.w));
         if (a.y)
             *(float4 *)(row_at(a.y, a.y_stride, row) + i) = y;
         if (a.copy)
@@ -87,7 +79,7 @@ __global__ void __launch_bounds__(ROWS_THREADS) norm_rows_any(struct norm_args a
             if (i >= a.width)
                 continue;
             /* y may be x: this lane alone reads and writes the place */
-            const float y = normed(a, x[i] - mean, inverse, a.weight[i], a.bias ? a.bias[i] : 0.0f);
+            const float y = norm_value(a, x[i] - mean, inverse, a.weight[i], a.bias ? a.bias[i] : 0.0f);
             if (a.y)
                 row_at(a.y, a.y_stride, row)[i] = y;
             if (a.copy)

@@ -388,8 +388,13 @@ void emu_check_transfer_start(struct emu_fiber *f, struct emu_transfer *t, struc
     must_see_fence(m, t->site);
     memcpy(seen, f->clock, (size_t)numbers() * sizeof *seen);
     seen[number]    = clock_of(t->epoch[block->rank]);
-    struct access a = { block, seen, t->epoch[block->rank], true, EMU_TMA_WRITE, t->site, 0 };
+    const bool    word = t->kind == EMU_WORD_STORE;
+    struct access a    = { block, seen, t->epoch[block->rank], true, word ? EMU_GENERIC : EMU_TMA_WRITE, t->site, 0 };
     cells_access(&a, offset, t->bytes);
+    if (word) {  /* its bytes at the barrier release what its thread did before */
+        join(m->gathered, f->clock);
+        tick(f);
+    }
 }
 
 void emu_check_transfer_done(struct emu_block *block, const struct emu_transfer *t, struct emu_mbarrier *m)

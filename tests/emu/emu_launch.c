@@ -153,6 +153,7 @@ static void cluster_reset(struct emu_worker *w, uint64_t cluster)
     w->ready_words              = (w->threads + 63) / 64;
     w->random                   = emu_mix(emu_mix(emu_settings()->seed * 0x10001 + r->number) ^ cluster) | 1;
     w->transfers.count          = 0;
+    w->happened                 = 0;
     w->inside                   = 0;
     w->cluster_arrived          = 0;
     memset(w->ready, 0, sizeof w->ready);

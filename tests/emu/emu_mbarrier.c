@@ -224,10 +224,12 @@ void emu_cp_async_commit(struct emu_site site)
 static void arrivals_run(struct emu_fiber *fiber, uint64_t serial)
 {
     struct emu_worker *w = emu_worker;
-    for (int i = 0; i < w->transfers.count; i++)
+    for (int i = w->happened; i < w->transfers.count; i++)
         if (w->transfers.items[i].kind == EMU_COPIES_ARRIVE && w->transfers.items[i].fiber == fiber &&
-            w->transfers.items[i].serial <= serial)
-            emu_transfer_run(w, i--);
+            w->transfers.items[i].serial <= serial) {
+            emu_transfer_run(w, i);
+            i = w->happened - 1;
+        }
 }
 
 void emu_cp_async_wait(int groups_left, struct emu_site site)
@@ -236,7 +238,7 @@ void emu_cp_async_wait(int groups_left, struct emu_site site)
     int               done = self->copy_groups.count - (groups_left < 0 ? 0 : groups_left);
     int               upto = groups_left < 0 ? self->copies.count : done > 0 ? self->copy_groups.items[done - 1] : 0;
     (void)site;
-    if (upto && emu_worker->transfers.count)
+    if (upto && emu_transfers_left(emu_worker))
         arrivals_run(self, self->copies.items[upto - 1].serial);
     for (int i = 0; i < upto; i++) {
         copy_do(self, &self->copies.items[i]);

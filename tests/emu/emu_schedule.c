@@ -107,12 +107,12 @@ static int pick(struct emu_worker *w, int from)
 int emu_choose(struct emu_worker *w, int from)
 {
     for (;;) {
-        if (w->transfers.count && w->async == EMU_ANY && (emu_random(w) & 3) == 0)
-            emu_transfer_run(w, (int)(emu_random(w) % (uint32_t)w->transfers.count));
+        if (emu_transfers_left(w) && w->async == EMU_ANY && (emu_random(w) & 3) == 0)
+            emu_transfer_run(w, w->happened + (int)(emu_random(w) % (uint32_t)emu_transfers_left(w)));
         int chosen = pick(w, from);
-        if (chosen >= 0 || !w->transfers.count)
+        if (chosen >= 0 || !emu_transfers_left(w))
             return chosen;
-        emu_transfer_run(w, w->async == EMU_ANY ? (int)(emu_random(w) % (uint32_t)w->transfers.count) : 0);
+        emu_transfer_run(w, w->happened + (w->async == EMU_ANY ? (int)(emu_random(w) % (uint32_t)emu_transfers_left(w)) : 0));
     }
 }
 
@@ -211,8 +211,8 @@ void emu_yield(struct emu_site site)
     struct emu_fiber  *self = emu_enter();
     struct emu_worker *w    = emu_worker;
     self->site = site;
-    if (w->transfers.count)
-        emu_transfer_run(w, 0);
+    if (emu_transfers_left(w))
+        emu_transfer_run(w, w->happened);
     int next = next_ready(w, self->index + 1);
     if (next >= 0 && next != self->index)
         emu_fiber_switch(self, w->fibers[next]);
@@ -233,9 +233,9 @@ static void end_of_thread(struct emu_fiber *f)
 
 static void end_of_cluster(struct emu_worker *w)
 {
-    if (w->transfers.count) {
-        emu_finding(w->transfers.items[0].site, "%d asynchronous copies still in flight when the block ended",
-                    w->transfers.count);
+    if (emu_transfers_left(w)) {
+        emu_finding(w->transfers.items[w->happened].site, "%d asynchronous copies still in flight when the block ended",
+                    emu_transfers_left(w));
         return;
     }
     for (int b = 0; b < w->block_count; b++)

@@ -156,13 +156,14 @@ struct emu_block {
     bool                     fenced;   /* check mode: __threadfence since it began */
 };
 
-enum emu_transfer_kind { EMU_TENSOR_LOAD, EMU_ROW_LOAD, EMU_COPIES_ARRIVE };
+enum emu_transfer_kind { EMU_TENSOR_LOAD, EMU_ROW_LOAD, EMU_WORD_STORE, EMU_COPIES_ARRIVE };
 struct emu_transfer {  /* something that happens later and then signals a barrier */
     enum emu_transfer_kind kind;
     struct emu_map    map;
     const void       *from;       /* EMU_ROW_LOAD */
     struct emu_fiber *fiber;      /* who asked */
     uint64_t          serial;     /* EMU_COPIES_ARRIVE: copies up to this one */
+    uint32_t          value;      /* EMU_WORD_STORE */
     uint32_t          to, barrier, bytes;
     uint32_t          ranks;      /* of blocks that receive it */
     int               at[5];
@@ -191,7 +192,8 @@ struct emu_worker {
     uint16_t             priority[EMU_CLUSTER_BLOCKS * EMU_BLOCK_WARPS];
     uint64_t             random, serial;
     struct emu_running  *running;
-    EMU_LIST(struct emu_transfer) transfers;
+    EMU_LIST(struct emu_transfer) transfers;  /* the first `happened` of them have */
+    int                  happened;
     int                  cluster_arrived;
     uint32_t             cluster_phase;
     uint32_t            *cluster_gathered, *cluster_released;  /* check mode */
@@ -204,6 +206,8 @@ struct emu_worker {
 };
 
 extern __thread struct emu_worker *emu_worker;
+
+static inline int emu_transfers_left(const struct emu_worker *w) { return w->transfers.count - w->happened; }
 
 static inline struct emu_fiber *emu_me(void) { return (struct emu_fiber *)(void *)emu_current; }
 static inline struct emu_block *emu_here_block(void) { return emu_me()->block; }

@@ -133,8 +133,8 @@ void emu_check_map_rows(struct emu_fiber *fiber, const struct emu_map *map, cons
 
 static void land(struct emu_block *block, const struct emu_transfer *t)
 {
-    if (t->kind == EMU_ROW_LOAD) {
-        memcpy(block->arena + t->to, t->from, t->bytes);
+    if (t->kind == EMU_ROW_LOAD || t->kind == EMU_WORD_STORE) {
+        memcpy(block->arena + t->to, t->kind == EMU_ROW_LOAD ? t->from : &t->value, t->bytes);
         return;
     }
     struct walk  w = walk_box(&t->map, t->at, t->to);
@@ -150,15 +150,22 @@ static void land(struct emu_block *block, const struct emu_transfer *t)
 /* The transfer happens now, in every block that it goes to. */
 void emu_transfer_run(struct emu_worker *worker, int index)
 {
-    struct emu_transfer t = worker->transfers.items[index];
-    worker->transfers.count--;
-    memmove(&worker->transfers.items[index], &worker->transfers.items[index + 1],
-            (size_t)(worker->transfers.count - index) * sizeof t);  /* in order: late means first come, first served */
+    struct emu_transfer *items = worker->transfers.items, t = items[index];
+    if (worker->async == EMU_ANY)  /* in no order; thousands of words may be on their way */
+        items[index] = items[worker->happened];
+    else  /* the others stay in order: late means first come, first served */
+        memmove(&items[worker->happened + 1], &items[worker->happened], (size_t)(index - worker->happened) * sizeof t);
+    if (2 * ++worker->happened > worker->transfers.count) {
+        EMU_DROP_FIRST(&worker->transfers, worker->happened);
+        worker->happened = 0;
+    }
     worker->inside++;
     for (int rank = 0; rank < worker->block_count; rank++) {
         struct emu_block *block = &worker->blocks[rank];
         if (!(t.ranks >> rank & 1))
             continue;
+        if (block->live == 0 && worker->live)
+            emu_finding(t.site, "a copy lands in block %d of the cluster, all of whose threads have exited", rank);
         if (t.kind == EMU_COPIES_ARRIVE)
             emu_copies_land(t.fiber, t.serial);
         else
@@ -235,6 +242,19 @@ void emu_bulk_load(uint32_t to, const void *from, uint32_t bytes, uint32_t barri
                               .ranks = 1u << self->block->rank, .site = site };
     if (emu_worker->shadow)
         emu_check_global(self, from, bytes, false, false, false, site, 0);
+    start_load(self, &t);
+    emu_leave(self);
+}
+
+void emu_cluster_store_async(uint32_t address, uint32_t value, uint32_t barrier, struct emu_site site)
+{
+    struct emu_fiber   *self = emu_enter();
+    struct emu_transfer t    = { .kind = EMU_WORD_STORE, .fiber = self, .value = value, .bytes = 4, .site = site };
+    emu_shared_pointer(address, 4, 4, site);
+    const struct emu_block *block = emu_shared_block(address, &t.to, site);
+    if (emu_shared_block(barrier, &t.barrier, site) != block)
+        emu_fail(site, "st.async to 0x%x signals mbarrier 0x%x of another block", address, barrier);
+    t.ranks = 1u << block->rank;
     start_load(self, &t);
     emu_leave(self);
 }

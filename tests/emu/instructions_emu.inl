@@ -71,6 +71,7 @@ inline void mbarrier_expect(uint32_t barrier, uint32_t bytes, EMU_SITE) { emu_mb
 inline bool mbarrier_try_wait(uint32_t barrier, uint32_t parity, EMU_SITE) { return emu_mbarrier_test(barrier, parity, site); }
 inline void mbarrier_wait(uint32_t barrier, uint32_t parity, EMU_SITE) { emu_mbarrier_wait(barrier, parity, site); }
 inline void mbarrier_arrive_remote(uint32_t cluster_barrier, EMU_SITE) { emu_mbarrier_arrive(cluster_barrier, 1, 0, site); }
+inline void mbarrier_arrive_remote_block(uint32_t cluster_barrier, EMU_SITE) { emu_mbarrier_arrive(cluster_barrier, 1, 0, site); }
 inline void fence_mbarrier_init() { emu_fence_mbarrier_init(); }
 inline void fence_proxy_async() { emu_fence_proxy_async(); }
 
@@ -135,6 +136,10 @@ inline void cluster_wait(EMU_SITE) { emu_cluster_wait(site); }
 inline uint32_t cluster_address(uint32_t shared, uint32_t rank, EMU_SITE) { return emu_cluster_address(shared, rank, site); }
 inline uint32_t cluster_load(uint32_t address, EMU_SITE) { return emu_cluster_load(address, site); }
 inline void cluster_store(uint32_t address, uint32_t value, EMU_SITE) { emu_cluster_store(address, value, site); }
+inline void cluster_store_async(uint32_t address, uint32_t value, uint32_t cluster_barrier, EMU_SITE)
+{
+    emu_cluster_store_async(address, value, cluster_barrier, site);
+}
 inline void launch_wait() {}  /* launches never overlap here */
 inline void launch_dependents() {}
 

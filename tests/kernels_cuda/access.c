@@ -3,6 +3,7 @@
  * Only the emulator counts them, in check mode with EMU_ACCESS=1. */
 #include "kernels/attention/attention_choose.h"
 #include "kernels/linear/linear_choose.h"
+#include "kernels/linear/linear_norm_choose.h"
 #include "tests/kernels_cuda/harness.h"
 
 #include <math.h>
@@ -193,6 +194,41 @@ static void linear_of(const struct access *of, enum linear_act act)
 static void linear_access(const struct access *of) { linear_of(of, LINEAR_NONE); }
 static void gated_access(const struct access *of) { linear_of(of, LINEAR_SILU_GATE); }
 
+struct linear_norm_run {
+    struct linear_norm_args  args;
+    enum linear_norm_variant variant;
+};
+
+static cudaError_t run_linear_norm(const struct cuda_launch *launch, void *context)
+{
+    struct linear_norm_run *r = context;
+    return linear_norm_launch(launch, &r->args, r->variant);
+}
+
+/* One tile of a cluster of two, with all that may be written. */
+static void linear_norm_access(const struct access *of)
+{
+    const enum linear_norm_variant variant = (enum linear_norm_variant)of->variant;
+    const int                      rows = linear_norm_tile(variant).rows, n = 2 * linear_norm_tile(variant).columns, k = of->size;
+    struct matrix        x = matrix_random(DTYPE_BF16, rows, k, 0, 1), weight = matrix_random(DTYPE_BF16, n, k, 0, 0.1f);
+    struct matrix        vectors = matrix_random(DTYPE_F32, 1, n, 0, 1), residual = matrix_random(DTYPE_F32, rows, n, 0, 1);
+    struct matrix        sum = matrix_new(DTYPE_F32, rows, n, 0), y = matrix_new(DTYPE_F32, rows, n, 0);
+    struct matrix        copy   = matrix_new(DTYPE_BF16, rows, n, 0);
+    const float         *vector = (float *)(void *)vectors.device;
+    struct linear_weight w      = { .n = n, .k = k, .type = DTYPE_BF16, .panels = weight.device, .bias = vector };
+    struct linear_norm_run run  = {
+        { .linear = { .weight = &w, .x = x.device, .x_stride = x.stride, .residual = (float *)(void *)residual.device,
+                      .residual_stride = residual.stride, .y = sum.device, .y_stride = sum.stride },
+          .norm   = { .weight = vector, .bias = vector, .width = n, .epsilon = 1e-6f, .y = (float *)(void *)y.device,
+                      .y_stride = y.stride, .copy = copy.device, .copy_stride = copy.stride, .copy_type = DTYPE_BF16 } },
+        variant
+    };
+    struct cuda_launch launch = launch_rows(rows, rows);
+    if (linear_norm_can(&facts, variant, &w))
+        count(of, &launch, run_linear_norm, &run);
+    memory_free_all();
+}
+
 /* ---- attention ---- */
 
 struct attention_run {
@@ -277,6 +313,12 @@ static const struct access table[] = {
     LINEARS("linear wgmma 128x128", LINEAR_CUDA_WGMMA_128X128),
     LINEARS("linear wgmma 128x192", LINEAR_CUDA_WGMMA_128X192),
     LINEARS("linear wgmma 128x256", LINEAR_CUDA_WGMMA_128X256),
+    { "linear norm 64x64", linear_norm_access, 256, F32, LINEAR_NORM_64X64, 0, 0, 0, NULL },
+    { "linear norm 64x128", linear_norm_access, 256, F32, LINEAR_NORM_64X128, 0, 0, 0, NULL },
+    { "linear norm 64x256", linear_norm_access, 256, F32, LINEAR_NORM_64X256, 0, 0, 0, NULL },
+    { "linear norm 128x128", linear_norm_access, 256, F32, LINEAR_NORM_128X128, 0, 0, 0, NULL },
+    { "linear norm 128x192", linear_norm_access, 256, F32, LINEAR_NORM_128X192, 0, 0, 0, NULL },
+    { "linear norm 128x256", linear_norm_access, 256, F32, LINEAR_NORM_128X256, 0, 0, 0, NULL },
     { "attention mma", attention_access, 32, BF16, ATTENTION_CUDA_MMA, 0, 0, 0, NULL },
     { "attention mma", attention_access, 64, BF16, ATTENTION_CUDA_MMA, 0, 0, 0, NULL },
     { "attention mma", attention_access, 80, BF16, ATTENTION_CUDA_MMA, 0, 0, 0, NULL },

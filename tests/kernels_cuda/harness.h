@@ -94,6 +94,7 @@ void check_close(const struct closeness *c, const char *text, ...) __attribute__
 
 void row_cases(void);
 void linear_cases(void);
+void linear_norm_cases(void);
 void attention_cases(void);
 void schedule_cases(void);
 void choose_cases(void);

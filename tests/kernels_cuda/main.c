@@ -32,6 +32,7 @@ int main(int argc, char **argv)
     row_cases();
     schedule_cases();
     linear_cases();
+    linear_norm_cases();
     attention_cases();
     same_bits_cases();
     access_cases();

@@ -4,6 +4,7 @@
 #include "kernels/attention/attention_choose.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/linear/linear_choose.h"
+#include "kernels/linear/linear_norm_choose.h"
 
 #include <cuda.h>
 #include <stdio.h>
@@ -81,6 +82,21 @@ static void linears(const struct cuda_launch *launch)
             }
 }
 
+/* As wide as each tile's cluster may be. */
+static void linear_norms(const struct cuda_launch *launch)
+{
+    for (enum linear_norm_variant v = 0; v < LINEAR_NORM_VARIANTS; v++) {
+        const int                     n      = LINEAR_NORM_CLUSTER * linear_norm_tile(v).columns;
+        const struct linear_weight    weight = { .n = n, .k = 256, .type = DTYPE_BF16, .panels = memory() };
+        const struct linear_norm_args args   = {
+            .linear = { .weight = &weight, .x = memory(), .x_stride = 1024 },
+            .norm   = { .weight = memory(), .width = n, .y = memory(), .y_stride = 4 * WIDTH },
+        };
+        if (linear_norm_can(launch->facts, v, &weight))
+            must(linear_norm_launch(launch, &args, v), linear_norm_name(v), n);
+    }
+}
+
 static void attentions(const struct cuda_launch *launch, const struct cuda_kernels *table)
 {
     static const int        sizes[] = { 32, 64, 80, 96, 128, 256 };
@@ -139,6 +155,7 @@ int main(void)
                                               .rows = CUDA_ROWS_TOKENS };
         const struct cuda_kernels *table  = kernels_cuda(&facts);
         linears(&launch);
+        linear_norms(&launch);
         attentions(&launch, table);
         rows(&launch, table);
     }

@@ -103,6 +103,7 @@ WRAPPER(mbarrier_expect) { mbarrier_expect(io[0], io[1]); }
 WRAPPER(mbarrier_try_wait) { io[2] = mbarrier_try_wait(io[0], io[1]); }
 WRAPPER(mbarrier_wait) { mbarrier_wait(io[0], io[1]); }
 WRAPPER(mbarrier_arrive_remote) { mbarrier_arrive_remote(io[0]); }
+WRAPPER(mbarrier_arrive_remote_block) { mbarrier_arrive_remote_block(io[0]); }
 WRAPPER(fence_mbarrier_init) { fence_mbarrier_init(); }
 WRAPPER(fence_proxy_async) { fence_proxy_async(); }
 WRAPPER(tensor_map_prefetch) { tensor_map_prefetch(&map); }
@@ -132,6 +133,7 @@ WRAPPER(cluster_wait) { cluster_wait(); }
 WRAPPER(cluster_address) { io[0] = cluster_address(io[0], io[1]); }
 WRAPPER(cluster_load) { io[0] = cluster_load(io[0]); }
 WRAPPER(cluster_store) { cluster_store(io[0], io[1]); }
+WRAPPER(cluster_store_async) { cluster_store_async(io[0], io[1], io[2]); }
 WRAPPER(launch_wait) { launch_wait(); }
 WRAPPER(launch_dependents) { launch_dependents(); }
 

@@ -103,8 +103,57 @@ static bool run_multicast(void)
     return ok && case_equal("tiles", y, expected, sizeof y);
 }
 
+enum { EXCHANGES = 5 };
+
+/* Round after round every block sends its words to all blocks; two barriers take turns, so that nobody waits for a reader. */
+__global__ void __launch_bounds__(THREADS) exchange_kernel(uint32_t *y)
+{
+    SHARED_ARRAY(uint32_t, given, 2 * CLUSTER * THREADS);
+    SHARED_ARRAY(uint64_t, barriers, 3);
+    uint32_t rank = cluster_rank(), i = threadIdx.x, last = shared_address(&barriers[2]);
+    if (i == 0) {
+        mbarrier_init(shared_address(&barriers[0]), 1);
+        mbarrier_init(shared_address(&barriers[1]), 1);
+        mbarrier_init(last, CLUSTER);
+        fence_mbarrier_init();
+    }
+    cluster_arrive();
+    cluster_wait();  /* the barriers of all blocks are made */
+    for (uint32_t e = 0; e < EXCHANGES; e++) {
+        uint32_t *slots = given + e % 2 * CLUSTER * THREADS, barrier = shared_address(&barriers[e % 2]);
+        for (uint32_t to = 0; to < CLUSTER; to++)
+            cluster_store_async(cluster_address(shared_address(&slots[rank * THREADS + i]), to),
+                                blockIdx.x * 10000 + e * 1000 + to * 100 + i, cluster_address(barrier, to));
+        if (i == 0)
+            mbarrier_arrive_expect(barrier, CLUSTER * THREADS * 4);
+        mbarrier_wait(barrier, e / 2 & 1);
+        for (uint32_t from = 0; from < CLUSTER; from++)
+            y[((blockIdx.x * EXCHANGES + e) * CLUSTER + from) * THREADS + i] = slots[from * THREADS + THREADS - 1 - i];
+        __syncthreads();  /* the whole block has read before it sends again, which lets others write here */
+    }
+    if (i < CLUSTER)
+        mbarrier_arrive_remote_block(cluster_address(last, i));
+    mbarrier_wait(last, 0);  /* nobody exits before all have said that they arrive nowhere any more */
+}
+
+static bool run_exchange(void)
+{
+    static uint32_t y[BLOCKS * EXCHANGES * CLUSTER * THREADS], expected[BLOCKS * EXCHANGES * CLUSTER * THREADS];
+    for (int at = 0; at < BLOCKS * EXCHANGES * CLUSTER * THREADS; at++) {
+        int i = at % THREADS, from = at / THREADS % CLUSTER, e = at / THREADS / CLUSTER % EXCHANGES;
+        int block = at / THREADS / CLUSTER / EXCHANGES, sender = block / CLUSTER * CLUSTER + from;
+        expected[at] = (uint32_t)(sender * 10000 + e * 1000 + block % CLUSTER * 100 + THREADS - 1 - i);
+    }
+    void *dy = device_make(sizeof y);
+    bool  ok = LAUNCH(exchange_kernel, (device_grid{ BLOCKS, THREADS, CLUSTER, 0 }), &dy);
+    device_read(y, dy, sizeof y);
+    device_free(dy);
+    return ok && case_equal("words", y, expected, sizeof y);
+}
+
 const struct conformance_case cases_cluster[] = {
     { "mapa, ld.shared::cluster, st.shared::cluster", run_neighbours },
     { "multicast, remote arrive, barrier.cluster", run_multicast },
+    { "st.async, remote arrive without a fence", run_exchange },
     { NULL, NULL },
 };

@@ -11,7 +11,12 @@ enum cluster_bug {
     RELEASES_ITSELF_ONLY,
     RANK_OUTSIDE,
     ARRIVES_TWICE,
-    OWN_ADDRESS
+    OWN_ADDRESS,
+    ONE_SLOT,
+    EXPECTS_TOO_LITTLE,
+    SIGNALS_ITSELF,
+    ADDS_OWN_FIRST,
+    LEAVES_WITH_ARRIVALS_TO_COME
 };
 
 /* Every block adds up what its neighbour holds. */
@@ -120,6 +125,66 @@ template <int BUG> static bool run_share(void)
     return ok;
 }
 
+enum { WARP = 32, SENDERS = 3 };
+
+DEVICE float word_of(uint32_t block, uint32_t e, uint32_t i) { return (block % SENDERS == 1 ? 3e7f : 1.0f) + (float)(e * 7 + i); }
+
+/* Round after round every block sends a word of each lane to all blocks, which add up what they are sent: two slots take turns.
+ * In the end each says to the next that it is done, which nobody waits for. */
+template <int BUG> __global__ void __launch_bounds__(WARP) sum_kernel(float *y)
+{
+    SHARED_ARRAY(float, given, 2 * SENDERS * WARP);
+    SHARED_ARRAY(uint64_t, barriers, 3);
+    uint32_t rank = cluster_rank(), i = threadIdx.x;
+    if (i == 0) {
+        for (int b = 0; b < 3; b++)
+            mbarrier_init(shared_address(&barriers[b]), 1);
+        fence_mbarrier_init();
+    }
+    cluster_arrive();
+    cluster_wait();  /* the barriers of all blocks are made */
+    for (uint32_t e = 0; e < ROUNDS; e++) {
+        uint32_t turn = BUG == ONE_SLOT ? 0 : e % 2, parity = BUG == ONE_SLOT ? e % 2 : e / 2;
+        float   *slots = given + turn * SENDERS * WARP;
+        uint32_t barrier = shared_address(&barriers[turn]), slot = shared_address(&slots[rank * WARP + i]);
+        for (uint32_t to = 0; to < SENDERS; to++)
+            cluster_store_async(cluster_address(slot, to), __float_as_uint(word_of(rank, e, i)),
+                                cluster_address(barrier, BUG == SIGNALS_ITSELF ? rank : to));
+        if (i == 0)
+            mbarrier_arrive_expect(barrier, (BUG == EXPECTS_TOO_LITTLE ? SENDERS - 1 : SENDERS) * WARP * 4);
+        mbarrier_wait(barrier, parity & 1);
+        float sum = 0.0f;
+        for (uint32_t r = 0; r < SENDERS; r++)
+            sum += slots[(BUG == ADDS_OWN_FIRST ? (rank + r) % SENDERS : r) * WARP + i];
+        y[(blockIdx.x * ROUNDS + e) * WARP + i] = sum;
+        __syncwarp();  /* all lanes have read before one of them sends again, which lets others write here */
+    }
+    if (i == 0)
+        mbarrier_arrive_remote_block(cluster_address(shared_address(&barriers[2]), (rank + 1) % SENDERS));
+    if (BUG != LEAVES_WITH_ARRIVALS_TO_COME) {
+        cluster_arrive();
+        cluster_wait();  /* nobody exits before all have arrived at it */
+    }
+}
+
+template <int BUG> static bool run_sum(void)
+{
+    float y[SENDERS * ROUNDS * WARP];
+    void *dy = device_make(sizeof y);
+    bool  ok = LAUNCH(sum_kernel<BUG>, (device_grid{ SENDERS, WARP, SENDERS, 0 }), &dy);
+    device_read(y, dy, sizeof y);
+    device_free(dy);
+    for (uint32_t at = 0; at < SENDERS * ROUNDS * WARP; at++) {
+        uint32_t e = at / WARP % ROUNDS, i = at % WARP;
+        float    sum = 0.0f;
+        for (uint32_t r = 0; r < SENDERS; r++)
+            sum += word_of(r, e, i);
+        ok = ok && y[at] == sum;
+    }
+    return ok;
+}
+
+#define SUM(name, bug, plain, check) { name, run_sum<bug>, run_sum<RIGHT>, plain, check }
 #define READ(name, bug, plain, check) { name, run_read<bug>, run_read<RIGHT>, plain, check }
 #define SHARE(name, bug, plain, check) { name, run_share<bug>, run_share<RIGHT>, plain, check }
 const struct planted planted_cluster[] = {
@@ -131,5 +196,10 @@ const struct planted planted_cluster[] = {
     READ("cluster: own address instead of the other's", OWN_ADDRESS, "values", NULL),
     SHARE("multicast: only the own part expected", EXPECTS_OWN_PART, "values", NULL),
     SHARE("multicast: slot released to itself only", RELEASES_ITSELF_ONLY, "values", "race"),
+    SUM("st.async: one slot for all rounds", ONE_SLOT, "values", "race"),
+    SUM("st.async: too few bytes expected", EXPECTS_TOO_LITTLE, "values", NULL),
+    SUM("st.async: the sender's own barrier", SIGNALS_ITSELF, "of another block", NULL),
+    SUM("st.async: blocks add in orders of their own", ADDS_OWN_FIRST, "values", NULL),
+    SUM("cluster: exits before others arrive at it", LEAVES_WITH_ARRIVALS_TO_COME, "all of whose threads have exited", NULL),
     { NULL, NULL, NULL, NULL, NULL },
 };

@@ -11,8 +11,9 @@
 
 #include <cmocka.h>
 
-/* Of two layers: embedding and norm, a schedule, 7 a layer, pooling, length one. */
-enum { LAUNCHES = 2 + 1 + 2 * 7 + 2 };
+/* Of two layers: embedding and norm, a schedule, 5 a layer, pooling, length one. Where a norm is no part of the linear before it
+ * there are two more a layer. */
+enum { LAUNCHES = 2 + 1 + 2 * 5 + 2, LAUNCHES_80 = LAUNCHES + 2 * 2 };
 
 static int begin(void **state)
 {
@@ -112,6 +113,18 @@ static void two_lanes(void **state)
 }
 
 /* ---- Graphs ---- */
+
+static void norms_are_launched_where_they_fuse_with_nothing(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    emu_runtime_settings()->architecture = 80;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    uint64_t before = emu_runtime_usage().launches;
+    assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
+    assert_int_equal(emu_runtime_usage().launches - before, LAUNCHES_80);
+    gpu_close(&gpu);
+}
 
 static void second_run_is_captured(void **state)
 {
@@ -468,6 +481,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bits_of_the_cpu, begin, end),
         cmocka_unit_test_setup_teardown(two_lanes, begin, end),
+        cmocka_unit_test_setup_teardown(norms_are_launched_where_they_fuse_with_nothing, begin, end),
         cmocka_unit_test_setup_teardown(second_run_is_captured, begin, end),
         cmocka_unit_test_setup_teardown(one_graph_serves_all_mixes, begin, end),
         cmocka_unit_test_setup_teardown(plans_filled_to_the_cap, begin, end),

@@ -14,6 +14,7 @@ struct call {
     const struct cuda_live *live;
     enum cuda_rows          rows;
     struct linear_weight    weight;  /* its own copy: the host's may be gone when the kernel runs */
+    struct norm_args        norm;    /* of a linear with a norm */
     union {
         struct embed_args     embed;
         struct norm_args      norm;
@@ -134,6 +135,30 @@ static cudaError_t linear_bf16(const struct cuda_launch *how, const struct linea
     return launch_linear(how, args, linear_bf16_kernel, "linear_bf16");
 }
 
+/* In one launch, as on Hopper; the sum stands in y before the norm does. */
+static bool linear_norm_fits(const struct cuda_facts *facts, const struct linear_weight *weight, enum linear_act act)
+{
+    return facts->architecture == 90 && weight->type == DTYPE_BF16 && act == LINEAR_NONE;
+}
+
+static void linear_norm_kernel(struct call *call)
+{
+    call->args.linear.y        = call->norm.y;
+    call->args.linear.y_stride = call->norm.y_stride;
+    call->norm.x               = call->norm.y;
+    call->norm.x_stride        = call->norm.y_stride;
+    linear_bf16_kernel(call);
+    norm_layer_ref(&call->norm, 0, rows_of(call));
+}
+
+static cudaError_t linear_norm_bf16(const struct cuda_launch *how, const struct linear_norm_args *args)
+{
+    struct call call = { .args.linear = args->linear, .weight = *args->linear.weight, .norm = args->norm };
+    return args->rms || !args->norm.y || args->linear.y || args->linear.weight->k > MOST_K
+               ? cudaErrorNotSupported
+               : launch(how, linear_norm_kernel, "linear_norm_bf16", &call);
+}
+
 static cudaError_t linear_f32(const struct cuda_launch *how, const struct linear_args *args)
 {
     return launch_linear(how, args, linear_f32_kernel, "linear_f32");
@@ -210,7 +235,8 @@ const struct cuda_kernels *kernels_cuda(const struct cuda_facts *facts)
 {
     static const struct cuda_kernels table = {
         .name = "plain", .embed_rows = embed_rows, .norm_layer = norm_layer, .norm_rms = norm_rms, .linear_bf16 = linear_bf16,
-        .linear_f32 = linear_f32, .convert_bf16 = convert_bf16, .rotary_half = rotary_half,
+        .linear_f32 = linear_f32, .linear_norm_bf16 = linear_norm_bf16, .linear_norm_fits = linear_norm_fits,
+        .convert_bf16 = convert_bf16, .rotary_half = rotary_half,
         .attention_schedule = attention_schedule, .attention_bf16 = attention_bf16, .attention_f32 = attention_f32, .pool_mean = pool_mean,
         .pool_first = pool_first, .pool_last = pool_last, .normalize_l2 = normalize_l2,
     };
