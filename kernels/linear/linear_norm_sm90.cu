@@ -338,7 +338,7 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_norm_wgmma(co
         norm_store<COLUMNS>(w, d, inverse, row, live, column, within);
     }
     cluster_arrive();
-    cluster_wait();  /* nobody exits while others may still give stages back to it */
+    cluster_wait();  /* what gave stages back to other blocks has come before any of them exits */
 }
 
 static const void *norm_handle(enum linear_norm_variant variant)

@@ -117,6 +117,8 @@ void emu_cluster_arrive(bool release, struct emu_site site)
     struct emu_worker *w    = emu_worker;
     if (self->cluster_arrived)
         emu_fail(site, "barrier.cluster.arrive a second time without a wait between");
+    if (release)
+        emu_remote_arrivals_land(self);
     self->cluster_arrived = true;
     self->cluster_phase   = w->cluster_phase;
     if (w->shadow && release)

@@ -52,6 +52,7 @@ uint32_t emu_cluster_size(void);
 uint32_t emu_cluster_address(uint32_t address, uint32_t rank, struct emu_site site);
 uint32_t emu_cluster_load(uint32_t address, struct emu_site site);
 void     emu_cluster_store(uint32_t address, uint32_t value, struct emu_site site);
+void     emu_cluster_arrive_at(uint32_t barrier, struct emu_site site);
 void     emu_cluster_store_async(uint32_t address, uint32_t value, uint32_t barrier, struct emu_site site);
 void     emu_yield(struct emu_site site);
 void     emu_fence_device(void);

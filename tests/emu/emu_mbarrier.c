@@ -97,6 +97,33 @@ void emu_mbarrier_arrive(uint32_t address, uint32_t arrivals, uint32_t expect_by
     emu_leave(self);
 }
 
+/* An arrival at another block's barrier is under way for a while; only the cluster's barrier waits for it. */
+void emu_cluster_arrive_at(uint32_t address, struct emu_site site)
+{
+    struct emu_fiber    *self = emu_enter();
+    struct emu_block    *block;
+    struct emu_mbarrier *m = barrier_at(address, &block, site);
+    if (emu_worker->shadow)
+        emu_check_mbarrier_arrive(self, block, m, site);
+    *EMU_PUSH(&emu_worker->transfers) = (struct emu_transfer){ .kind = EMU_REMOTE_ARRIVE, .fiber = self, .barrier = m->address,
+                                                               .ranks = 1u << block->rank, .site = site };
+    if (emu_worker->async == EMU_EARLY)
+        emu_transfer_run(emu_worker, emu_worker->transfers.count - 1);
+    emu_leave(self);
+}
+
+static void transfers_land(struct emu_fiber *fiber, enum emu_transfer_kind kind, uint64_t serial)
+{
+    struct emu_worker *w = emu_worker;
+    for (int i = w->happened; i < w->transfers.count; i++)
+        if (w->transfers.items[i].kind == kind && w->transfers.items[i].fiber == fiber && w->transfers.items[i].serial <= serial) {
+            emu_transfer_run(w, i);
+            i = w->happened - 1;
+        }
+}
+
+void emu_remote_arrivals_land(struct emu_fiber *fiber) { transfers_land(fiber, EMU_REMOTE_ARRIVE, 0); }
+
 /* A copy has brought bytes, or the copies of a thread have arrived. */
 void emu_mbarrier_receive(struct emu_block *block, uint32_t offset, uint32_t bytes, uint32_t arrivals)
 {
@@ -220,18 +247,6 @@ void emu_cp_async_commit(struct emu_site site)
     emu_leave(self);
 }
 
-/* Copies that have landed arrive where they were told to. */
-static void arrivals_run(struct emu_fiber *fiber, uint64_t serial)
-{
-    struct emu_worker *w = emu_worker;
-    for (int i = w->happened; i < w->transfers.count; i++)
-        if (w->transfers.items[i].kind == EMU_COPIES_ARRIVE && w->transfers.items[i].fiber == fiber &&
-            w->transfers.items[i].serial <= serial) {
-            emu_transfer_run(w, i);
-            i = w->happened - 1;
-        }
-}
-
 void emu_cp_async_wait(int groups_left, struct emu_site site)
 {
     struct emu_fiber *self = emu_enter();
@@ -239,7 +254,7 @@ void emu_cp_async_wait(int groups_left, struct emu_site site)
     int               upto = groups_left < 0 ? self->copies.count : done > 0 ? self->copy_groups.items[done - 1] : 0;
     (void)site;
     if (upto && emu_transfers_left(emu_worker))
-        arrivals_run(self, self->copies.items[upto - 1].serial);
+        transfers_land(self, EMU_COPIES_ARRIVE, self->copies.items[upto - 1].serial);  /* they arrive where they were told to */
     for (int i = 0; i < upto; i++) {
         copy_do(self, &self->copies.items[i]);
         if (emu_worker->shadow)

@@ -103,6 +103,15 @@ static int pick(struct emu_worker *w, int from)
     }
 }
 
+/* Which transfer happens where none has to yet: the first copy, and arrivals at other blocks when no copies are left. */
+static int latest_transfer(const struct emu_worker *w)
+{
+    for (int i = w->happened; i < w->transfers.count; i++)
+        if (w->transfers.items[i].kind != EMU_REMOTE_ARRIVE)
+            return i;
+    return w->happened;
+}
+
 /* The next fiber to run; when nobody can, copies in flight happen one by one. -1: a deadlock. */
 int emu_choose(struct emu_worker *w, int from)
 {
@@ -112,7 +121,8 @@ int emu_choose(struct emu_worker *w, int from)
         int chosen = pick(w, from);
         if (chosen >= 0 || !emu_transfers_left(w))
             return chosen;
-        emu_transfer_run(w, w->happened + (w->async == EMU_ANY ? (int)(emu_random(w) % (uint32_t)emu_transfers_left(w)) : 0));
+        emu_transfer_run(w, w->async == EMU_ANY ? w->happened + (int)(emu_random(w) % (uint32_t)emu_transfers_left(w))
+                                                : latest_transfer(w));
     }
 }
 
@@ -234,7 +244,7 @@ static void end_of_thread(struct emu_fiber *f)
 static void end_of_cluster(struct emu_worker *w)
 {
     if (emu_transfers_left(w)) {
-        emu_finding(w->transfers.items[w->happened].site, "%d asynchronous copies still in flight when the block ended",
+        emu_finding(w->transfers.items[w->happened].site, "%d asynchronous copies or arrivals still in flight when the block ended",
                     emu_transfers_left(w));
         return;
     }

@@ -156,7 +156,7 @@ struct emu_block {
     bool                     fenced;   /* check mode: __threadfence since it began */
 };
 
-enum emu_transfer_kind { EMU_TENSOR_LOAD, EMU_ROW_LOAD, EMU_WORD_STORE, EMU_COPIES_ARRIVE };
+enum emu_transfer_kind { EMU_TENSOR_LOAD, EMU_ROW_LOAD, EMU_WORD_STORE, EMU_COPIES_ARRIVE, EMU_REMOTE_ARRIVE };
 struct emu_transfer {  /* something that happens later and then signals a barrier */
     enum emu_transfer_kind kind;
     struct emu_map    map;
@@ -269,6 +269,7 @@ int   emu_wavefronts(const uint32_t *address, int lanes, int bytes);
 /* ---- emu_async.c, emu_mbarrier.c, emu_tma.c ---- */
 void emu_copies_land(struct emu_fiber *fiber, uint64_t serial);
 void emu_transfer_run(struct emu_worker *worker, int index);
+void emu_remote_arrivals_land(struct emu_fiber *fiber);
 struct emu_mbarrier *emu_mbarrier_find(struct emu_block *block, uint32_t offset);
 void emu_mbarrier_receive(struct emu_block *block, uint32_t offset, uint32_t bytes, uint32_t arrivals);
 void emu_store_run(struct emu_fiber *fiber, struct emu_store *store);

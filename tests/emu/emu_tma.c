@@ -133,6 +133,8 @@ void emu_check_map_rows(struct emu_fiber *fiber, const struct emu_map *map, cons
 
 static void land(struct emu_block *block, const struct emu_transfer *t)
 {
+    if (t->kind == EMU_REMOTE_ARRIVE)
+        return;
     if (t->kind == EMU_ROW_LOAD || t->kind == EMU_WORD_STORE) {
         memcpy(block->arena + t->to, t->kind == EMU_ROW_LOAD ? t->from : &t->value, t->bytes);
         return;
@@ -165,18 +167,18 @@ void emu_transfer_run(struct emu_worker *worker, int index)
         if (!(t.ranks >> rank & 1))
             continue;
         if (block->live == 0 && worker->live)
-            emu_finding(t.site, "a copy lands in block %d of the cluster, all of whose threads have exited", rank);
+            emu_finding(t.site, "it comes to block %d of the cluster, all of whose threads have exited", rank);
         if (t.kind == EMU_COPIES_ARRIVE)
             emu_copies_land(t.fiber, t.serial);
         else
             land(block, &t);
-        if (worker->shadow) {
+        if (worker->shadow && t.kind != EMU_REMOTE_ARRIVE) {
             for (int i = 0; i < t.fiber->copies.count && t.kind == EMU_COPIES_ARRIVE; i++)
                 if (t.fiber->copies.items[i].serial <= t.serial)
                     emu_check_copies_arrive(t.fiber, &t, &t.fiber->copies.items[i]);
             emu_check_transfer_done(block, &t, emu_mbarrier_find(block, t.barrier));
         }
-        emu_mbarrier_receive(block, t.barrier, t.bytes, t.kind == EMU_COPIES_ARRIVE);
+        emu_mbarrier_receive(block, t.barrier, t.bytes, t.kind == EMU_COPIES_ARRIVE || t.kind == EMU_REMOTE_ARRIVE);
     }
     worker->inside--;
 }

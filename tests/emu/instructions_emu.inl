@@ -70,8 +70,8 @@ inline void mbarrier_arrive_expect(uint32_t barrier, uint32_t bytes, EMU_SITE) {
 inline void mbarrier_expect(uint32_t barrier, uint32_t bytes, EMU_SITE) { emu_mbarrier_arrive(barrier, 0, bytes, site); }
 inline bool mbarrier_try_wait(uint32_t barrier, uint32_t parity, EMU_SITE) { return emu_mbarrier_test(barrier, parity, site); }
 inline void mbarrier_wait(uint32_t barrier, uint32_t parity, EMU_SITE) { emu_mbarrier_wait(barrier, parity, site); }
-inline void mbarrier_arrive_remote(uint32_t cluster_barrier, EMU_SITE) { emu_mbarrier_arrive(cluster_barrier, 1, 0, site); }
-inline void mbarrier_arrive_remote_block(uint32_t cluster_barrier, EMU_SITE) { emu_mbarrier_arrive(cluster_barrier, 1, 0, site); }
+inline void mbarrier_arrive_remote(uint32_t cluster_barrier, EMU_SITE) { emu_cluster_arrive_at(cluster_barrier, site); }
+inline void mbarrier_arrive_remote_block(uint32_t cluster_barrier, EMU_SITE) { emu_cluster_arrive_at(cluster_barrier, site); }
 inline void fence_mbarrier_init() { emu_fence_mbarrier_init(); }
 inline void fence_proxy_async() { emu_fence_proxy_async(); }
 

@@ -195,6 +195,7 @@ static const struct error_line *line_of(cudaError_t error)
         LINE(cudaErrorInsufficientDriver, "the driver is missing or too old"),
         LINE(cudaErrorInvalidDeviceFunction, "no such kernel"),
         LINE(cudaErrorNoDevice, "no device"),
+        LINE(cudaErrorInvalidClusterSize, "a cluster of more blocks than the device can run"),
         LINE(cudaErrorInvalidResourceHandle, "no such stream, event or graph"),
         LINE(cudaErrorIllegalAddress, "the device touched memory that is not its own"),
         LINE(cudaErrorLaunchFailure, "a kernel failed"),

@@ -343,6 +343,19 @@ cudaError_t cudaMemset(void *to, int value, size_t bytes)
 
 /* ---- Launches ---- */
 
+/* What a device says to a cluster that it cannot run, at once, captured or not. */
+static cudaError_t check_cluster(const struct emu_launch *l)
+{
+    const dim3 c = l->cluster;
+    if (c.x * c.y * c.z == 0)
+        return cudaSuccess;
+    if (emu_runtime_settings()->architecture < 90)
+        return cudaErrorNotSupported;
+    if (c.x * c.y * c.z > 8)
+        return cudaErrorInvalidClusterSize;
+    return l->grid.x % c.x || l->grid.y % c.y || l->grid.z % c.z ? cudaErrorInvalidConfiguration : cudaSuccess;
+}
+
 static cudaError_t launch(const cudaLaunchConfig_t *config, const void *function, void **arguments)
 {
     const struct emu_kernel *kernel = emu_kernel_find(function);
@@ -357,6 +370,9 @@ static cudaError_t launch(const cudaLaunchConfig_t *config, const void *function
         return cudaErrorInvalidDeviceFunction;
     if (config->dynamicSmemBytes > (size_t)kernel->shared_limit)
         return cudaErrorInvalidValue;
+    const cudaError_t refused = check_cluster(&model.launch);
+    if (refused != cudaSuccess)
+        return refused;
     runtime_state.usage.launches++;
     return stream_append(config->stream, work_copy(&model));
 }

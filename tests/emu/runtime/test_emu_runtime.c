@@ -1,6 +1,7 @@
 /* The emulated runtime itself: work is as late as it may be, bytes are counted, and what is wrong does not pass. */
 #include "tests/emu/runtime/gpu.h"
 #include "tests/emu/emu.h"
+#include "tests/emu/runtime/plain/kernels_plain.h"
 
 #include <cuda.h>
 #include <cuda_runtime_api.h>
@@ -97,6 +98,54 @@ static void graphs_replay(void **state)
         assert_int_equal(cudaStreamSynchronize(stream), cudaSuccess);
         assert_int_equal(*back, i);
     }
+    cudaGraphExecDestroy(executable);
+}
+
+static void count_up(const void *kernel, void *const *arguments)
+{
+    (void)kernel;
+    ++**(int *const *)arguments[0];
+}
+
+static cudaError_t launch_cluster(unsigned grid, unsigned cluster)
+{
+    static const size_t   bytes[] = { sizeof memory };
+    cudaLaunchAttribute   attribute = { .id = cudaLaunchAttributeClusterDimension };
+    cudaLaunchConfig_t    config    = { .gridDim = { grid, 1, 1 }, .blockDim = { 32, 1, 1 }, .stream = stream,
+                                        .attrs = &attribute, .numAttrs = 1 };
+    void                 *arguments[] = { &memory };
+    attribute.val.clusterDim.x        = cluster;
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    return cudaLaunchKernelExC(&config, emu_kernel_add(bytes, "count_up", count_up, bytes, 1), arguments);
+}
+
+/* A cluster that cannot be is refused at once; one that can stays what it is in a graph. */
+static void clusters_are_kept(void **state)
+{
+    (void)state;
+    cudaGraph_t     graph;
+    cudaGraphExec_t executable;
+    assert_int_equal(launch_cluster(9, 9), cudaErrorInvalidClusterSize);
+    assert_int_equal(launch_cluster(4, 3), cudaErrorInvalidConfiguration);
+    emu_runtime_settings()->architecture = 80;
+    assert_int_equal(launch_cluster(3, 3), cudaErrorNotSupported);
+    emu_runtime_settings()->architecture = 90;
+    emu_runtime_fail(1, 0);
+    assert_true(launch_cluster(3, 3) != cudaSuccess);
+    assert_string_equal(emu_runtime_failed(), "cudaLaunchKernelExC");
+    assert_int_equal(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+    assert_int_equal(launch_cluster(6, 3), cudaSuccess);
+    assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+    assert_int_equal(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+    cudaGraphDestroy(graph);
+    uint64_t before = emu_runtime_usage().kernels;
+    for (int i = 0; i < 2; i++) {
+        plain_cluster = 0;
+        assert_int_equal(cudaGraphLaunch(executable, stream), cudaSuccess);
+        assert_int_equal(cudaStreamSynchronize(stream), cudaSuccess);
+        assert_int_equal(plain_cluster, 3);
+    }
+    assert_int_equal(emu_runtime_usage().kernels - before, 2);
     cudaGraphExecDestroy(executable);
 }
 
@@ -267,6 +316,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(copies_are_late, begin, end),
         cmocka_unit_test_setup_teardown(events_order_streams, begin, end),
         cmocka_unit_test_setup_teardown(graphs_replay, begin, end),
+        cmocka_unit_test_setup_teardown(clusters_are_kept, begin, end),
         cmocka_unit_test_setup_teardown(captures_break, begin, end),
         cmocka_unit_test_setup_teardown(bytes_are_counted, begin, end),
         cmocka_unit_test_setup_teardown(leaks_are_named, begin, end),

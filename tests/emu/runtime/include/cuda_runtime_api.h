@@ -52,6 +52,7 @@ typedef enum cudaError {
     cudaErrorStreamCaptureUnsupported  = 900,
     cudaErrorStreamCaptureInvalidated  = 901,
     cudaErrorStreamCaptureWrongThread  = 908,
+    cudaErrorInvalidClusterSize        = 912,
     cudaErrorUnknown                   = 999
 } cudaError_t;
 

@@ -11,6 +11,8 @@
 
 enum { KERNELS_MAX = 64, SHARED_FREELY = 48 << 10, GUARD = 256, POISON = 0xff };
 
+unsigned plain_cluster;
+
 static struct emu_kernel kernels[KERNELS_MAX];
 static int               kernel_count;
 
@@ -47,6 +49,7 @@ enum emu_status emu_launch(const struct emu_launch *launch)
         return EMU_UNKNOWN_KERNEL;
     if (plain_settings.fault && strcmp(kernel->name, plain_settings.fault) == 0)
         return EMU_FAULT;
+    plain_cluster = launch->cluster.x;
     kernel->invoke(kernel->function, launch->args);
     return EMU_OK;
 }

@@ -8,4 +8,6 @@ struct plain_settings {
 };
 extern struct plain_settings plain_settings;
 
+extern unsigned plain_cluster;  /* blocks of a cluster along x in the launch that ran last; 0: it had none */
+
 #endif
