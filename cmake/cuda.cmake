@@ -47,13 +47,20 @@ endif()
 
 # Without the NO_ options a library in a default path of this machine would hide that it is missing from the toolkit.
 find_library(RECTO_CUDART NAMES libcudart_static.a PATHS ${CMAKE_CUDA_HOST_IMPLICIT_LINK_DIRECTORIES} NO_DEFAULT_PATH REQUIRED)
-mark_as_advanced(RECTO_CUDART)
+# The header of NVTX, by which a profiler is told names; it came with every toolkit since CUDA 10.
+find_path(RECTO_NVTX nvtx3/nvToolsExt.h PATHS ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} NO_DEFAULT_PATH)
+mark_as_advanced(RECTO_CUDART RECTO_NVTX)
 
 # The headers for C files that call the runtime; the archive for programs that link objects of this tree. What it needs of the
 # system lies in the C library from glibc 2.34 on, and in these libraries before.
 set(RECTO_CUDART_SYSTEM_LIBRARIES dl rt)
 add_library(recto_cuda_host INTERFACE)
 target_compile_definitions(recto_cuda_host INTERFACE RECTO_CUDA=1)
+if(RECTO_NVTX)
+  target_compile_definitions(recto_cuda_host INTERFACE RECTO_NVTX=1)
+else()
+  message(NOTICE "recto: without ranges for Nsight: this CUDA has no nvtx3/nvToolsExt.h")
+endif()
 target_include_directories(recto_cuda_host SYSTEM INTERFACE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 target_link_libraries(recto_cuda_host INTERFACE ${RECTO_CUDART} ${RECTO_CUDART_SYSTEM_LIBRARIES} pthread)
 

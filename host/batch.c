@@ -182,15 +182,30 @@ static status fit_slot(struct recto_engine *engine, struct slot *slot, struct ru
 }
 
 /* The same on an accelerator: the model has to be there as well. */
-static status fit_lane(struct recto_engine *engine, struct slot *slot, struct recto_model *model, struct run *run,
-                       struct error *error)
+static status fit_lane(struct slot *slot, struct recto_model *model, struct run *run, struct error *error)
 {
-    const struct accelerator *accelerator = engine->device.accelerator;
+    const struct accelerator *accelerator = model->engine->device.accelerator;
     status                    result      = model_wake(model, error);
     if (result == STATUS_OK)
         result = arena_fit(&slot->arena, accelerator->run_bytes(run->plan), error);
     run->arena = slot->arena.base;
     return result == STATUS_OK ? accelerator->lane_fit(slot->lane, run, error) : result;
+}
+
+status batch_fit(struct recto_model *model, struct slot *slot, struct run *run, int team, struct error *error)
+{
+    struct recto_engine *engine = model->engine;
+    return engine->device.accelerator ? fit_lane(slot, model, run, error) : fit_slot(engine, slot, run, team, error);
+}
+
+status batch_run(struct recto_model *model, struct slot *slot, const struct run *run, int team, struct run_times *times,
+                 struct error *error)
+{
+    struct recto_engine *engine = model->engine;
+    if (engine->device.accelerator)
+        return engine->device.accelerator->lane_run(slot->lane, run, times, error);
+    run_plan(&engine->device, run, engine->threads, team, slot->control, times);
+    return STATUS_OK;
 }
 
 static void finish_items(struct recto_engine *engine, const struct pack_work *pack, int first, const struct run *run)
@@ -235,17 +250,15 @@ static status compute_once(struct recto_engine *engine, struct slot *slot, const
     status result = model_take_plan(pack->model, cap, &run.plan, error);
     if (result != STATUS_OK)
         return result;
-    const struct accelerator *accelerator = engine->device.accelerator;
-    result = accelerator ? fit_lane(engine, slot, pack->model, &run, error) : fit_slot(engine, slot, &run, team, error);
+    engine_stage_begin(engine, "pack");
+    result = batch_fit(pack->model, slot, &run, team, error);
     if (result == STATUS_OK) {
         fill_inputs(&run, pack, first);
-        if (accelerator)
-            result = accelerator->lane_run(slot->lane, &run, error);
-        else
-            run_plan(&engine->device, &run, engine->threads, team, slot->control, NULL);
+        result = batch_run(pack->model, slot, &run, team, NULL, error);
     }
     if (result == STATUS_OK)
         finish_items(engine, pack, first, &run);
+    engine_stage_end(engine);
     model_release_plan(pack->model, run.plan);
     return result;
 }

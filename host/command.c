@@ -50,10 +50,10 @@ static int print_options(void)
     for (int i = 0; i < OPTIONS; i++) {
         const char *value = getenv(option_table[i].variable);
         const bool  set   = value && *value;
-        printf("%-18s %s\n%-18s %s%s\n", option_table[i].variable, option_table[i].meaning, "",
+        printf("%-22s %s\n%-22s %s%s\n", option_table[i].variable, option_table[i].meaning, "",
                set ? "set to " : "not set: ", set ? value : option_table[i].fallback);
         if (!set && (i == OPTION_CACHE || i == OPTION_HUB))
-            printf("%-18s that is %s\n", "", i == OPTION_CACHE ? options.cache : options.hub);
+            printf("%-22s that is %s\n", "", i == OPTION_CACHE ? options.cache : options.hub);
     }
     options_release(&options);
     return COMMAND_DONE;

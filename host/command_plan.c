@@ -1,5 +1,6 @@
-/* command_plan.c: `recto plan`: what a forward pass will do, and where in memory. */
+/* command_plan.c: `recto plan`: what a forward pass will do, where in memory, and how long it takes. */
 #include "host/command_plan_svg.h"
+#include "host/command_profile.h"
 #include "host/command_session.h"
 #include "host/model.h"
 
@@ -13,11 +14,14 @@ static const char help[] =
     "                        size up for which plans are kept\n"
     "  --sequences S         how many texts share them (default: 1)\n"
     "  --svg FILE            draw the arena: time across, address up, one box a buffer\n"
+    "  --profile FILE        run it: what each kind of operation takes, and of the limit of the device;\n"
+    "                        the file is a timeline for ui.perfetto.dev\n"
     SETTINGS_ENGINE_HELP
     "\n"
     "Examples\n"
     "  recto plan --tokens 256 --sequences 4\n"
-    "  recto plan --model all-minilm-l6-v2 --precision int8 --svg arena.svg\n";
+    "  recto plan --model all-minilm-l6-v2 --precision int8 --svg arena.svg\n"
+    "  recto plan --threads 1 --profile run.json\n";
 
 static void write_shape(struct output *out, const struct plan *plan, int buffer)
 {
@@ -137,7 +141,7 @@ static status draw(struct output *out, const struct session *session, const stru
     return output_commit(out, error);
 }
 
-static status show(struct session *session, const struct live *live, const char *svg, struct error *error)
+static status show(struct session *session, const struct live *live, const char *svg, const char *profile, struct error *error)
 {
     static struct output out;
     const struct plan   *plan;
@@ -153,7 +157,12 @@ static status show(struct session *session, const struct live *live, const char 
     result = output_open(&out, NULL, error);
     if (result == STATUS_OK) {
         write_plan(&out, session, plan, live);
-        result = output_commit(&out, error);
+        if (profile)
+            result = profile_plan(&out, session, plan, live, profile, error);
+        if (result == STATUS_OK)
+            result = output_commit(&out, error);
+        else
+            output_abandon(&out);
     }
     if (result == STATUS_OK && svg)
         result = draw(&out, session, plan, svg, error);
@@ -166,12 +175,13 @@ static int run(int count, char **list)
     struct settings       settings = SETTINGS_DEFAULT;
     struct words          words    = { count, list };
     uint32_t              tokens = 128, sequences = 1;
-    const char           *svg     = NULL;
+    const char           *svg = NULL, *profile = NULL;
     const struct argument table[] = {
         SETTINGS_ENGINE_ARGUMENTS(settings),
         { .name = "tokens", .kind = ARGUMENT_COUNT, .value = &tokens, .most = 1u << 20 },
         { .name = "sequences", .kind = ARGUMENT_COUNT, .value = &sequences, .most = 1u << 16 },
         { .name = "svg", .kind = ARGUMENT_TEXT, .value = &svg },
+        { .name = "profile", .kind = ARGUMENT_TEXT, .value = &profile },
         { .name = NULL },
     };
     int code = arguments_parse(&command_plan, table, &words, 0, 0);
@@ -184,7 +194,7 @@ static int run(int count, char **list)
     if (code == COMMAND_DONE) {
         struct error      error  = { 0 };
         const struct live live   = { (int)tokens, (int)sequences };
-        const status      result = show(&session, &live, svg, &error);
+        const status      result = show(&session, &live, svg, profile, &error);
         code                     = result == STATUS_OK ? COMMAND_DONE : command_report(result, error.message);
     }
     session_close(&session);

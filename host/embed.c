@@ -7,7 +7,9 @@
 static status embed_window(struct request *request, const recto_text *texts, size_t count, size_t base, recto_text_result *results,
                            struct error *error)
 {
+    engine_stage_begin(request->engine, "tokenize");
     status result = request_fill(request, texts, count, base, results, error);
+    engine_stage_end(request->engine);
     return result == STATUS_OK ? request_compute(request, error) : result;
 }
 

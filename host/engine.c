@@ -101,6 +101,18 @@ static status take_settings(struct recto_engine *engine, const recto_engine_opti
     return STATUS_OK;
 }
 
+void engine_stage_begin(const struct recto_engine *engine, const char *name)
+{
+    if (engine->device.accelerator)
+        engine->device.accelerator->range_begin(&engine->device, name);
+}
+
+void engine_stage_end(const struct recto_engine *engine)
+{
+    if (engine->device.accelerator)
+        engine->device.accelerator->range_end(&engine->device);
+}
+
 void engine_give_back(struct recto_engine *engine)
 {
     pthread_mutex_lock(&engine->lock);
@@ -153,6 +165,7 @@ static status open_device(struct recto_engine *engine, struct error *error)
         result = pool_open(&engine->device_pool, engine->device_bytes, error);
     request.host_pool   = engine->pool;
     request.device_pool = engine->device_pool;
+    request.ranges      = engine->options.ranges;
     if (result == STATUS_OK)
         result = device_open(&engine->device, &request, &note, error);
     if (result == STATUS_OK && note.reason.message[0])

@@ -68,4 +68,8 @@ void engine_drop_requests(struct recto_engine *engine);
  * nobody runs. Done when a booking does not fit and when a model is closed. */
 void engine_give_back(struct recto_engine *engine);
 
+/* What the calling thread does until it says that it has ended, for a profiler that shows the accelerator's work beside it. */
+void engine_stage_begin(const struct recto_engine *engine, const char *name);
+void engine_stage_end(const struct recto_engine *engine);
+
 #endif

@@ -50,6 +50,12 @@ void model_release_plan(struct recto_model *model, const struct plan *plan);
 /* Closes the plans that nobody runs; the engine's lock is held. */
 void model_drop_plans(struct recto_model *model);
 
+/* batch.c: one run of a plan of the model, which the caller has in use, in a slot that nobody else uses. batch_fit brings memory
+ * and the place of the inputs; `times` may be null. */
+MUST_CHECK status batch_fit(struct recto_model *model, struct slot *slot, struct run *run, int team, struct error *error);
+MUST_CHECK status batch_run(struct recto_model *model, struct slot *slot, const struct run *run, int team,
+                            struct run_times *times, struct error *error);
+
 /* model_pack.c: opens the packed weights of a precision, making them where there are none, and binds them. */
 struct model_packing {
     recto_progress *progress;

@@ -1,4 +1,4 @@
-/* recto-bench: the engine as a child of profiling/bench.py, and the time of each op.
+/* recto-bench: the engine as a child of profiling/bench.py.
  *
  *   recto-bench serve --model FOLDER --precision P --threads N     commands on standard input, a JSON line each as answer:
  *     ids FILE       token ids: int32 count, the lengths, then all ids
@@ -6,7 +6,6 @@
  *     bulk R         all loaded ids, R times:                     {"ms_per_text": median}
  *     one R          the first of them alone, R times:            {"ms_per_text": median}
  *     mixed R        the raw texts, tokenisation included:        {"ms_per_text": median}
- *   recto-bench ops --model FOLDER --precision P --threads N --tokens T    microseconds and rates of each kind of op
  */
 #include "host/model.h"
 #include "loaders/file.h"
@@ -163,85 +162,9 @@ static int serve(struct bench *b)
     return 0;
 }
 
-/* The inputs lie in the arena and are overwritten once they have been read. */
-static void fill(const struct run *run)
-{
-    int32_t *ids = run_buffer(run, PLAN_IDS), *positions = run_buffer(run, PLAN_POSITIONS), *starts = run_buffer(run, PLAN_STARTS);
-    for (int i = 0; i < run->live.tokens; i++) {
-        ids[i]       = (i * 7919 + 13) % 29000 + 1000;
-        positions[i] = i;
-    }
-    starts[0] = 0;
-    starts[1] = run->live.tokens;
-}
-
-/* What follows "layer N " in a label, or the label itself. */
-static const char *kind_of(const struct plan *plan, int node)
-{
-    const char *label = plan_node(plan, node)->label, *space = strncmp(label, "layer ", 6) == 0 ? strchr(label + 6, ' ') : NULL;
-    return space ? space + 1 : label;
-}
-
-/* The nodes of the same kind as `first`, which is the first of them, as one line. */
-static void show_kind(const struct run *run, int first, const double *seconds, int runs)
-{
-    double           sum = 0.0, pairs = (double)run->live.tokens * run->live.tokens;
-    struct plan_cost all = { 0, 0 };
-    int              nodes = 0;
-    for (int i = first; i < plan_nodes(run->plan); i++)
-        if (strcmp(kind_of(run->plan, i), kind_of(run->plan, first)) == 0 &&
-            (plan_node(run->plan, i)->linear == NULL) == (plan_node(run->plan, first)->linear == NULL) &&
-            (!plan_node(run->plan, i)->linear || (plan_node(run->plan, i)->linear->k == plan_node(run->plan, first)->linear->k &&
-                                                  plan_node(run->plan, i)->linear->n == plan_node(run->plan, first)->linear->n))) {
-            struct plan_cost one = plan_node_cost(run->plan, i, &run->live, pairs);
-            sum += seconds[i] / runs;
-            all.operations += one.operations;
-            all.bytes += one.bytes;
-            nodes++;
-        }
-    const struct linear_weight *w = plan_node(run->plan, first)->linear;
-    char                        shape[32] = "";
-    if (w)
-        snprintf(shape, sizeof shape, "%d x %d", w->n, w->k);
-    printf("%3d x %-18s %-12s %9.1f %9.1f %9.1f\n", nodes, kind_of(run->plan, first), shape, sum * 1e6, all.operations / sum / 1e9,
-           all.bytes / sum / 1e9);
-}
-
-/* One text of `tokens`, over and over: what each kind of op takes of a run. */
-static int show_ops(struct bench *b, int tokens, int workers)
-{
-    enum { RUNS = 100, NODES = 1024 };
-    struct error     error;
-    struct slot     *slot = &b->engine->slots[0];
-    struct run       run  = { .live = { tokens, 1 } };
-    static double    seconds[NODES];
-    struct run_times times = { seconds };
-    if (model_take_plan(b->model, model_token_cap(tokens), &run.plan, &error) != STATUS_OK ||
-        arena_fit(&slot->arena, plan_arena_bytes(run.plan), &error) != STATUS_OK)
-        return answer_error(error.message);
-    run.arena     = slot->arena.base;
-    void  *control = aligned_alloc(64, run_control_bytes(run.plan));
-    double start   = 0.0;
-    for (int i = -3; i < RUNS; i++) {
-        if (i == 0)
-            start = now(CLOCK_THREAD_CPUTIME_ID);
-        fill(&run);
-        run_plan(&b->engine->device, &run, b->engine->threads, workers, control, i < 0 ? NULL : &times);
-    }
-    double all = (now(CLOCK_THREAD_CPUTIME_ID) - start) / RUNS;
-    printf("%-36s %9s %9s %9s\n", "op", "us a run", "G op/s", "GB/s");
-    for (int i = 0; i < plan_nodes(run.plan); i++)
-        if (strncmp(plan_node(run.plan, i)->label, "layer ", 6) != 0 || strncmp(plan_node(run.plan, i)->label, "layer 0", 7) == 0)
-            show_kind(&run, i, seconds, RUNS);
-    printf("%-36s %9.1f\n", "processor time of the first thread", all * 1e6);
-    free(control);
-    return 0;
-}
-
 int main(int count, char **words)
 {
     const char          *model = "all-minilm-l6-v2", *precision = "fp32";
-    int                  tokens = 128;
     recto_error          error  = RECTO_ERROR_INIT;
     recto_engine_options engine = { .struct_size = sizeof engine, .threads = 1, .device = RECTO_DEVICE_CPU };
     recto_model_options  options = { .struct_size = sizeof options };
@@ -254,8 +177,6 @@ int main(int count, char **words)
             precision = words[i + 1];
         else if (strcmp(words[i], "--threads") == 0)
             engine.threads = (uint32_t)atoi(words[i + 1]);
-        else if (strcmp(words[i], "--tokens") == 0)
-            tokens = atoi(words[i + 1]);
     }
     options.precision = strcmp(precision, "fp32") == 0   ? RECTO_PRECISION_FP32
                         : strcmp(precision, "bf16") == 0 ? RECTO_PRECISION_BF16
@@ -264,5 +185,5 @@ int main(int count, char **words)
         return answer_error(error.message);
     recto_model_describe(bench.model, &info);
     bench.dimensions = info.dimensions;
-    return count > 1 && strcmp(words[1], "ops") == 0 ? show_ops(&bench, tokens, (int)engine.threads) : serve(&bench);
+    return serve(&bench);
 }

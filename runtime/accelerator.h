@@ -20,12 +20,18 @@ struct accelerator_usage {
     const char *name;           /* what the device calls itself */
     uint64_t    memory;         /* bytes that it has */
     uint64_t    replays;
-    uint64_t    eager;          /* kernel by kernel, because it was the plan's first run */
+    uint64_t    eager;          /* kernel by kernel, because it was the plan's first run or is timed */
     uint64_t    fallbacks;      /* kernel by kernel for another reason */
     uint64_t    captures, evictions;
     uint64_t    graphs, graph_bytes;  /* kept now; the bytes are an estimate */
     char        reason[256];    /* of the last fallback; "" */
     char        lost[448];      /* why the device can no longer be used; "" */
+};
+
+/* What the device does at most in a second, by its clocks: operations, of dense products for bf16 and fp8, and bytes of its
+ * memory. 0: not known. */
+struct accelerator_rates {
+    double fp32, bf16, fp8, bytes;
 };
 
 struct accelerator {
@@ -36,8 +42,9 @@ struct accelerator {
     void (*lane_close)(struct lane *lane);  /* null is allowed */
     /* Memory for a run of run->plan; sets run->host. */
     MUST_CHECK status (*lane_fit)(struct lane *lane, struct run *run, struct error *error);
-    /* Computes, and waits for the result. STATUS_DEVICE: it failed; the next run may succeed, unless the device is lost. */
-    MUST_CHECK status (*lane_run)(struct lane *lane, const struct run *run, struct error *error);
+    /* Computes, and waits for the result. STATUS_DEVICE: it failed; the next run may succeed, unless the device is lost. With
+     * `times`, which may be null, kernel by kernel. */
+    MUST_CHECK status (*lane_run)(struct lane *lane, const struct run *run, struct run_times *times, struct error *error);
     /* The plan will be closed; nobody runs it. */
     void (*forget)(const struct device *device, const struct plan *plan);
 
@@ -55,6 +62,10 @@ struct accelerator {
     MUST_CHECK status (*weights_wake)(struct device_weights *weights, struct error *error);
 
     void (*usage)(const struct device *device, struct accelerator_usage *usage);
+    void (*rates)(const struct device *device, struct accelerator_rates *rates);
+    /* A range of the calling thread that a profiler shows, within those that are open. Where none listens, nothing. */
+    void (*range_begin)(const struct device *device, const char *name);
+    void (*range_end)(const struct device *device);
     void (*close)(struct device *device);
 };
 

@@ -13,6 +13,7 @@
 #define RECTO_RUNTIME_CUDA_CONTEXT_H
 
 #include "kernels/cuda/kernels_cuda.h"
+#include "runtime/cuda_ranges.h"
 #include "runtime/pool.h"
 #include "runtime/vmem.h"
 
@@ -41,6 +42,7 @@ struct cuda_context {
     struct cuda_driver         driver;
     const struct cuda_kernels *kernels;
     struct vmem                memory;
+    struct cuda_ranges         ranges;
     char                       name[128];
     uint64_t                   bytes;        /* of device memory */
     pthread_mutex_t            lock;         /* of `lost` */

@@ -95,34 +95,65 @@ status cuda_lane_fit(struct lane *lane, struct run *run, struct error *error)
 
 /* ---- Running ---- */
 
-static struct cuda_run run_of(const struct lane *lane, const struct run *run)
+static void count(struct lane *lane, uint64_t *counter, const char *reason)
 {
-    return (struct cuda_run){ &lane->device->context, run->plan, run->arena, lane->staging, lane->stream };
+    struct cuda_device *device = lane->device;
+    pthread_mutex_lock(&device->lock);
+    ++*counter;
+    if (reason)
+        snprintf(device->usage.reason, sizeof device->usage.reason, "%.255s", reason);
+    pthread_mutex_unlock(&device->lock);
+}
+
+static struct cuda_run run_of(const struct lane *lane, const struct run *run, struct cuda_trace *trace)
+{
+    return (struct cuda_run){ &lane->device->context, run->plan, run->arena, lane->staging, lane->stream, trace };
 }
 
 static status await_stream(struct lane *lane, struct error *error)
 {
+    cuda_ranges_push(&lane->device->context.ranges, "wait");
     cudaError_t code = cuda_context_wait(lane->stream);
+    cuda_ranges_pop(&lane->device->context.ranges);
     return code == cudaSuccess ? STATUS_OK : cuda_context_fail(&lane->device->context, code, error, "a run");
 }
 
-static status compute_eagerly(struct lane *lane, const struct run *run, struct error *error)
+static status compute_eagerly(struct lane *lane, const struct run *run, struct cuda_trace *trace, struct error *error)
 {
-    const struct cuda_run work = run_of(lane, run);
+    const struct cuda_run work = run_of(lane, run, trace);
     const char           *where;
     struct error          waited;
-    cudaError_t           code   = cuda_run_enqueue(&work, &where);
-    status                result = await_stream(lane, code == cudaSuccess ? error : &waited);
+    cuda_ranges_push(&lane->device->context.ranges, "launch");
+    cudaError_t code = cuda_run_enqueue(&work, &where);
+    cuda_ranges_pop(&lane->device->context.ranges);
+    status result = await_stream(lane, code == cudaSuccess ? error : &waited);
     if (code == cudaErrorNotSupported)
         return error_set(error, STATUS_DEVICE, "cuda: no kernel covers '%s' on '%s'", where, lane->device->context.name);
     return code == cudaSuccess ? result : cuda_context_fail(&lane->device->context, code, error, "%s", where);
+}
+
+static status compute_timed(struct lane *lane, const struct run *run, struct run_times *times, struct error *error)
+{
+    struct cuda_context *context = &lane->device->context;
+    struct cuda_trace    trace;
+    status               result = cuda_trace_open(&trace, context, lane->stream, times, error);
+    if (result != STATUS_OK)
+        return result;
+    count(lane, &lane->device->usage.eager, NULL);
+    result = compute_eagerly(lane, run, &trace, error);
+    if (result == STATUS_OK) {
+        cudaError_t code = cuda_trace_read(&trace);
+        result           = code == cudaSuccess ? STATUS_OK : cuda_context_fail(context, code, error, "the times of a run");
+    }
+    cuda_trace_close(&trace);
+    return result;
 }
 
 /* The graph of a run; nothing is computed. */
 static status record(struct lane *lane, const struct run *run, cudaGraph_t *graph, struct error *error)
 {
     struct cuda_context  *context = &lane->device->context;
-    const struct cuda_run work    = run_of(lane, run);
+    const struct cuda_run work    = run_of(lane, run, NULL);
     const char           *where   = "the beginning of a capture";
     *graph                        = NULL;
     /* Other threads may allocate and wait meanwhile: their calls have nothing to do with this stream. */
@@ -145,30 +176,24 @@ static status record(struct lane *lane, const struct run *run, cudaGraph_t *grap
 static status capture(struct lane *lane, const struct run *run, struct cuda_graph *entry, struct error *error)
 {
     cudaGraph_t graph;
-    status      result = record(lane, run, &graph, error);
-    if (result != STATUS_OK)
-        return result;
-    result = cuda_graphs_keep(&lane->device->graphs, entry, graph, &lane->device->context, error);
-    cudaGraphDestroy(graph);  /* the executable lives without it */
+    cuda_ranges_push(&lane->device->context.ranges, "capture");
+    status result = record(lane, run, &graph, error);
+    if (result == STATUS_OK) {
+        result = cuda_graphs_keep(&lane->device->graphs, entry, graph, &lane->device->context, error);
+        cudaGraphDestroy(graph);  /* the executable lives without it */
+    }
+    cuda_ranges_pop(&lane->device->context.ranges);
     return result;
 }
 
 static status replay(struct lane *lane, const struct cuda_graph *entry, struct error *error)
 {
-    cudaError_t  code   = cudaGraphLaunch(entry->executable, lane->stream);
     struct error waited;
-    status       result = await_stream(lane, code == cudaSuccess ? error : &waited);
+    cuda_ranges_push(&lane->device->context.ranges, "replay");
+    cudaError_t code = cudaGraphLaunch(entry->executable, lane->stream);
+    cuda_ranges_pop(&lane->device->context.ranges);
+    status result = await_stream(lane, code == cudaSuccess ? error : &waited);
     return code == cudaSuccess ? result : cuda_context_fail(&lane->device->context, code, error, "the launch of a graph");
-}
-
-static void count(struct lane *lane, uint64_t *counter, const char *reason)
-{
-    struct cuda_device *device = lane->device;
-    pthread_mutex_lock(&device->lock);
-    ++*counter;
-    if (reason)
-        snprintf(device->usage.reason, sizeof device->usage.reason, "%.255s", reason);
-    pthread_mutex_unlock(&device->lock);
 }
 
 /* Captures where it is time to, then replays. Anything but STATUS_OK: no graph, or it did not work, and `reason` says why;
@@ -197,17 +222,13 @@ static status try_graph(struct lane *lane, const struct run *run, struct cuda_gr
     return result;
 }
 
-status cuda_lane_run(struct lane *lane, const struct run *run, struct error *error)
+/* By a graph where there is one; else kernel by kernel, which is counted with the reason. */
+static status compute(struct lane *lane, const struct run *run, struct error *error)
 {
     struct cuda_device *device = lane->device;
-    struct cuda_live   *live   = (void *)lane->staging;
     struct error        reason;
-    status              result = cuda_context_check(&device->context, error);
-    if (result != STATUS_OK)
-        return result;
-    *live                    = (struct cuda_live){ run->live.tokens, run->live.sequences };
-    struct cuda_graph *entry = cuda_graphs_take(&device->graphs, run->plan, lane);
-    result                   = try_graph(lane, run, entry, &reason);
+    struct cuda_graph  *entry  = cuda_graphs_take(&device->graphs, run->plan, lane);
+    status              result = try_graph(lane, run, entry, &reason);
     if (result == STATUS_OK) {
         count(lane, &device->usage.replays, NULL);
     } else if (atomic_load(&device->context.is_lost)) {
@@ -215,9 +236,23 @@ status cuda_lane_run(struct lane *lane, const struct run *run, struct error *err
     } else {
         bool first = !reason.message[0];
         count(lane, first ? &device->usage.eager : &device->usage.fallbacks, first ? NULL : reason.message);
-        result = compute_eagerly(lane, run, error);
+        result = compute_eagerly(lane, run, NULL, error);
     }
     if (entry)
         cuda_graphs_return(&device->graphs, entry);
+    return result;
+}
+
+status cuda_lane_run(struct lane *lane, const struct run *run, struct run_times *times, struct error *error)
+{
+    struct cuda_device *device = lane->device;
+    struct cuda_live   *live   = (void *)lane->staging;
+    status              result = cuda_context_check(&device->context, error);
+    if (result != STATUS_OK)
+        return result;
+    *live = (struct cuda_live){ run->live.tokens, run->live.sequences };
+    cuda_ranges_push_count(&device->context.ranges, "run", (uint64_t)run->live.tokens);
+    result = times ? compute_timed(lane, run, times, error) : compute(lane, run, error);
+    cuda_ranges_pop(&device->context.ranges);
     return result;
 }

@@ -29,6 +29,7 @@ struct walk {
     struct cuda_layout         layout;
     struct cuda_launch         launch;
     const struct plan_node    *scheduled;  /* whose attention the schedule in the arena is for */
+    int                        layer;      /* whose range is open; -1: none */
 };
 
 static void *buffer_of(const struct walk *w, int buffer)
@@ -182,23 +183,70 @@ static cudaError_t launch_node(struct walk *w, const struct plan_node *node)
     return cudaErrorNotSupported;
 }
 
+static void on_launch(void *trace, const struct cuda_cost *cost) { cuda_trace_mark(trace, cost); }
+
+static void enter_layer(struct walk *w, int layer)
+{
+    const struct cuda_ranges *ranges = &w->run->context->ranges;
+    if (layer == w->layer)
+        return;
+    if (w->layer >= 0)
+        cuda_ranges_pop(ranges);
+    if (layer >= 0)
+        cuda_ranges_push(ranges, "layer %d", layer);
+    w->layer = layer;
+}
+
+static cudaError_t enqueue_node(struct walk *w, int index)
+{
+    const struct plan_node   *node   = plan_node(w->run->plan, index);
+    const struct cuda_ranges *ranges = &w->run->context->ranges;
+    enter_layer(w, node->layer);
+    cuda_ranges_push(ranges, "%s", node->label + node->what);
+    if (w->run->trace)
+        w->run->trace->node = index;
+    const cudaError_t result = launch_node(w, node);
+    cuda_ranges_pop(ranges);
+    return result;
+}
+
+static cudaError_t enqueue_copy(const struct walk *w, const struct cuda_cost *cost, void *to, const void *from,
+                                enum cudaMemcpyKind kind)
+{
+    const struct cuda_ranges *ranges = &w->run->context->ranges;
+    cuda_ranges_push(ranges, "%s", cost->kernel);
+    if (w->run->trace) {
+        w->run->trace->node = -1;
+        cuda_trace_mark(w->run->trace, cost);
+    }
+    const cudaError_t result = cudaMemcpyAsync(to, from, (size_t)cost->bytes, kind, w->run->stream);
+    cuda_ranges_pop(ranges);
+    return result;
+}
+
 cudaError_t cuda_run_enqueue(const struct cuda_run *run, const char **where)
 {
-    const struct plan_caps *caps = plan_limits(run->plan);
-    struct walk             w    = { .run = run, .kernels = run->context->kernels, .layout = cuda_layout_of(run->plan) };
-    w.launch = (struct cuda_launch){ .facts = &run->context->facts, .stream = run->stream,
-                                     .live = (const void *)(run->arena + w.layout.inputs), .tokens = caps->tokens,
-                                     .sequences = caps->sequences, .longest = caps->longest };
-    *where   = "the copy of the inputs";
-    cudaError_t result = cudaMemcpyAsync(run->arena + w.layout.inputs, run->staging, w.layout.input_bytes, cudaMemcpyHostToDevice,
-                                         run->stream);
+    const struct plan_caps  *caps   = plan_limits(run->plan);
+    const struct cuda_layout layout = cuda_layout_of(run->plan);
+    const struct cuda_cost   up     = { "the copy of the inputs", (double)layout.input_bytes, 0 };
+    const struct cuda_cost   down   = { "the copy of the result", (double)layout.result_bytes, 0 };
+    char                    *inputs = run->arena + layout.inputs;
+    struct walk              w      = { .run = run, .kernels = run->context->kernels, .layout = layout, .layer = -1 };
+    w.launch = (struct cuda_launch){ .facts = &run->context->facts, .stream = run->stream, .live = (const void *)inputs,
+                                     .tokens = caps->tokens, .sequences = caps->sequences, .longest = caps->longest,
+                                     .profile = run->trace ? on_launch : NULL, .profile_context = run->trace };
+    *where             = up.kernel;
+    cudaError_t result = enqueue_copy(&w, &up, inputs, run->staging, cudaMemcpyHostToDevice);
     for (int i = 0; i < plan_nodes(run->plan) && result == cudaSuccess; i++) {
         *where = plan_node(run->plan, i)->label;
-        result = launch_node(&w, plan_node(run->plan, i));
+        result = enqueue_node(&w, i);
     }
+    enter_layer(&w, -1);
     if (result != cudaSuccess)
         return result;
-    *where = "the copy of the result";
-    return cudaMemcpyAsync(run->staging + w.layout.result, buffer_of(&w, plan_result(run->plan)), w.layout.result_bytes,
-                           cudaMemcpyDeviceToHost, run->stream);
+    *where = down.kernel;
+    result = enqueue_copy(&w, &down, run->staging + layout.result, buffer_of(&w, plan_result(run->plan)), cudaMemcpyDeviceToHost);
+    if (run->trace)
+        cuda_trace_end(run->trace);
+    return result;
 }

@@ -10,7 +10,7 @@
 #ifndef RECTO_RUNTIME_CUDA_RUN_H
 #define RECTO_RUNTIME_CUDA_RUN_H
 
-#include "runtime/cuda_context.h"
+#include "runtime/cuda_trace.h"
 #include "runtime/plan.h"
 
 struct cuda_layout {
@@ -30,6 +30,7 @@ struct cuda_run {
     char                      *arena;    /* device memory */
     char                      *staging;  /* pinned */
     cudaStream_t               stream;
+    struct cuda_trace         *trace;    /* told of every copy and kernel; null: nobody listens */
 };
 
 /* Asks for all of it, and waits for nothing. On failure `where` says in what. */

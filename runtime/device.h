@@ -83,13 +83,26 @@ static inline struct run_host run_host_in_arena(const struct run *run)
                               run_buffer(run, plan_result(run->plan)) };
 }
 
-/* Seconds by node, summed over runs; for profiles. */
+/* A part of a run in time, in seconds from the run's beginning: a node as one worker of the CPU saw it, waiting for others
+ * included, or one kernel or copy of an accelerator. */
+struct run_span {
+    int         node;               /* -1: a copy of the inputs or the result */
+    int         worker;
+    const char *kernel;             /* null: all of the node */
+    double      bytes, operations;  /* of the kernel or copy, at the plan's caps */
+    double      start, end;
+};
+
+/* One run, for profiles. */
 struct run_times {
-    double *seconds;  /* [plan_nodes] */
+    struct run_span *spans;    /* in any order */
+    int              room;
+    _Atomic int      count;    /* more than there is room for: the last ones were left out */
+    double           seconds;  /* of the whole run */
 };
 
 /* Computes on the CPU: the inputs are in the arena, the result will be. `control` is scratch of run_control_bytes for teams of more
- * than one; it may be null for one worker. Workers beside the caller are claimed from `threads`. */
+ * than one; it may be null for one worker. Workers beside the caller are claimed from `threads`. `times` may be null. */
 void   run_plan(const struct device *device, const struct run *run, struct threads *threads, int workers, void *control,
                 struct run_times *times);
 size_t run_control_bytes(const struct plan *plan);

@@ -1,5 +1,6 @@
 #include "runtime/device_cuda.h"
 
+#include "kernels/cuda/cuda_rates.h"
 #include "runtime/cuda_lane.h"
 #include "runtime/cuda_run.h"
 #include "runtime/cuda_weights.h"
@@ -32,11 +33,31 @@ static void usage(const struct device *device, struct accelerator_usage *usage)
     pthread_mutex_unlock(&cuda->context.lock);
 }
 
+static void rates(const struct device *device, struct accelerator_rates *rates)
+{
+    const struct cuda_device *cuda = device->backend;
+    const struct cuda_rates   told = cuda_rates_ask(&cuda->context.facts);
+    *rates = (struct accelerator_rates){ told.fp32, told.bf16, told.fp8, told.bytes };
+}
+
+static void range_begin(const struct device *device, const char *name)
+{
+    const struct cuda_device *cuda = device->backend;
+    cuda_ranges_push(&cuda->context.ranges, "%s", name);
+}
+
+static void range_end(const struct device *device)
+{
+    const struct cuda_device *cuda = device->backend;
+    cuda_ranges_pop(&cuda->context.ranges);
+}
+
 static void close_device(struct device *device)
 {
     struct cuda_device *cuda = device->backend;
     struct pool        *pool = cuda->context.host_pool;
     cuda_graphs_close(&cuda->graphs);
+    cuda_ranges_close(&cuda->context.ranges);
     cuda_context_close(&cuda->context);
     pthread_mutex_destroy(&cuda->lock);
     pool_free(pool, cuda);
@@ -48,20 +69,22 @@ static const struct accelerator accelerator = {
     .lane_run = cuda_lane_run, .forget = forget, .weight_stride = kernels_cuda_weight_stride, .weights_open = cuda_weights_open,
     .weights_close = cuda_weights_close, .weights_base = cuda_weights_base, .weights_put = cuda_weights_put,
     .weights_finish = cuda_weights_finish, .weights_sleep = cuda_weights_sleep, .weights_wake = cuda_weights_wake,
-    .usage = usage, .close = close_device,
+    .usage = usage, .rates = rates, .range_begin = range_begin, .range_end = range_end, .close = close_device,
 };
 
-status device_cuda(struct device *device, struct pool *host_pool, struct pool *device_pool, bool *absent, struct error *error)
+status device_cuda(struct device *device, const struct device_request *request, bool *absent, struct error *error)
 {
     void  *block;
-    status result = pool_alloc(host_pool, MEMORY_PLAN, sizeof(struct cuda_device), "the CUDA device", &block, error);
+    status result = pool_alloc(request->host_pool, MEMORY_PLAN, sizeof(struct cuda_device), "the CUDA device", &block, error);
     if (result != STATUS_OK)
         return result;
     struct cuda_device *cuda = block;
     *cuda                    = (struct cuda_device){ 0 };
-    result                   = cuda_context_open(&cuda->context, host_pool, device_pool, absent, error);
+    result                   = cuda_context_open(&cuda->context, request->host_pool, request->device_pool, absent, error);
     pthread_mutex_init(&cuda->lock, NULL);
-    cuda_graphs_open(&cuda->graphs, device_pool);
+    cuda_graphs_open(&cuda->graphs, request->device_pool);
+    if (result == STATUS_OK && request->ranges)
+        cuda_ranges_open(&cuda->context.ranges);
     *device = (struct device){ .name = "cuda", .variant = result == STATUS_OK ? cuda->context.kernels->name : "",
                                .memory = &cuda->context.memory, .backend = cuda, .runs = RUNS, .accelerator = &accelerator,
                                .limits = { .least = PACK_LEAST, .most = PACK_MOST, .texts = PACK_TEXTS_MOST } };

@@ -2,11 +2,10 @@
 #ifndef RECTO_RUNTIME_DEVICE_CUDA_H
 #define RECTO_RUNTIME_DEVICE_CUDA_H
 
-#include "runtime/accelerator.h"
+#include "runtime/device_open.h"
 
 /* STATUS_DEVICE with one sentence where no GPU can be used; `absent`: because there is none. device->accelerator->close is due
  * after success, when all else of it is closed. */
-MUST_CHECK status device_cuda(struct device *device, struct pool *host_pool, struct pool *device_pool, bool *absent,
-                              struct error *error);
+MUST_CHECK status device_cuda(struct device *device, const struct device_request *request, bool *absent, struct error *error);
 
 #endif

@@ -5,7 +5,7 @@
 
 static status open_cuda(struct device *device, const struct device_request *request, bool *absent, struct error *error)
 {
-    return device_cuda(device, request->host_pool, request->device_pool, absent, error);
+    return device_cuda(device, request, absent, error);
 }
 #else
 static status open_cuda(struct device *device, const struct device_request *request, bool *absent, struct error *error)

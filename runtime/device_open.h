@@ -11,6 +11,7 @@ struct device_request {
     const struct machine *machine;
     const char           *variant;      /* kernels of the CPU, or "": the best. Whoever names them wants the CPU */
     struct pool          *host_pool, *device_pool;
+    bool                  ranges;       /* a tool wants to be told what is computed when */
 };
 
 /* Why DEVICE_AUTO took the CPU. */

@@ -17,6 +17,8 @@ const struct option_line option_table[OPTIONS] = {
     [OPTION_INSTRUCTIONS] = { "RECTO_INSTRUCTIONS", "the best that the CPU has",
                               "kernels to use: ref, avx2, avx512, avx512vnni, avx512bf16 or neon" },
     [OPTION_LOG]     = { "RECTO_LOG", "1", "0: errors, 1: warnings, 2: notes" },
+    [OPTION_RANGES]  = { "NVTX_INJECTION64_PATH", "none",
+                         "set by Nsight: the library that is told what device cuda computes when" },
 };
 
 /* The first of the variables that is set, with a tail appended; null when none is. */
@@ -99,6 +101,8 @@ status options_read(struct options *options, struct error *error)
     const char *instructions = getenv(option_table[OPTION_INSTRUCTIONS].variable);
     if (instructions)
         snprintf(options->instructions, sizeof options->instructions, "%s", instructions);
+    const char *tool = getenv(option_table[OPTION_RANGES].variable);
+    options->ranges  = tool && *tool;
     if (result != STATUS_OK)
         options_release(options);
     return result;

@@ -18,6 +18,7 @@ enum option {
     OPTION_DEVICE,
     OPTION_INSTRUCTIONS,
     OPTION_LOG,
+    OPTION_RANGES,
     OPTIONS
 };
 
@@ -36,6 +37,7 @@ struct options {
     int      device;        /* 0 auto, 1 cpu, 2 cuda: where a program asks for no device of its own */
     char     instructions[16];  /* "": the best that the machine has */
     int      log;           /* 0 errors, 1 warnings, 2 notes */
+    int      ranges;        /* a tool is attached that shows ranges of time by name */
 };
 
 MUST_CHECK status options_read(struct options *options, struct error *error);

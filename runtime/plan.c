@@ -14,7 +14,7 @@ status plan_begin(struct plan **plan, struct pool *pool, const struct plan_caps 
     if (result != STATUS_OK)
         return result;
     *plan         = memset(block, 0, sizeof **plan);
-    **plan        = (struct plan){ .pool = pool, .caps = *caps, .precision = precision };
+    **plan        = (struct plan){ .pool = pool, .caps = *caps, .precision = precision, .layer = -1 };
     static const struct plan_buffer inputs[PLAN_INPUTS] = {
         [PLAN_IDS]       = { .rows = ROWS_TOKENS, .width = 1, .type = DTYPE_I32 },
         [PLAN_POSITIONS] = { .rows = ROWS_TOKENS, .width = 1, .type = DTYPE_I32 },
@@ -54,6 +54,8 @@ void plan_label(struct plan *plan, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(plan->label, sizeof plan->label, format, arguments);
     va_end(arguments);
+    if (sscanf(plan->label, "layer %d", &plan->layer) != 1)
+        plan->layer = -1;
 }
 
 static void fail(struct plan *p, status code, const char *sentence)
@@ -115,8 +117,9 @@ static struct plan_node *add_node(struct plan *p, enum op op, enum plan_rows row
         return NULL;
     struct plan_node *n = &p->nodes[p->node_count++];
     *n = (struct plan_node){ .op = op, .rows = rows, .x = NO_BUFFER, .x_scales = NO_BUFFER, .residual = NO_BUFFER,
-                             .y = NO_BUFFER, .copy = NO_BUFFER, .copy_scales = NO_BUFFER };
-    snprintf(n->label, sizeof n->label, "%s%s%s", p->label, *p->label ? " " : "", what);
+                             .y = NO_BUFFER, .copy = NO_BUFFER, .copy_scales = NO_BUFFER, .layer = p->layer };
+    n->what = snprintf(n->label, sizeof n->label, "%s%s", p->label, *p->label ? " " : "");
+    snprintf(n->label + n->what, sizeof n->label - (size_t)n->what, "%s", what);
     return n;
 }
 

@@ -68,7 +68,7 @@ MUST_CHECK status plan_begin(struct plan **plan, struct pool *pool, const struct
 MUST_CHECK status plan_finish(struct plan *plan, plan_value result, struct error *error);
 void plan_close(struct plan *plan);
 
-/* The name that the following nodes are shown with, such as "layer %d"; the text is copied. */
+/* The name that the following nodes are shown with; the text is copied. "layer %d" makes them nodes of that layer. */
 void plan_label(struct plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The op list. x: [rows, width]; each comment says what comes out. */
@@ -100,6 +100,8 @@ enum { NO_BUFFER = -1 };
 struct plan_node {
     enum op        op;
     char           label[48];
+    int            layer;      /* that the label begins with; -1: it names none */
+    int            what;       /* where in the label the node's own name begins */
     enum plan_rows rows;
     int            x;          /* buffer read */
     int            x_scales;   /* its row scales, for u8 */

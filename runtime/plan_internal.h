@@ -14,6 +14,7 @@ struct plan {
     int                 buffer_count, buffer_room;
     int                 result;
     char                label[32];
+    int                 layer;  /* of the label, -1: none */
     status              failed;   /* the first error of tracing */
     struct error        error;
     size_t              scratch;  /* bytes of one worker */

@@ -20,6 +20,7 @@ struct walk {
     struct step         *steps;
     int                  workers;
     struct run_times    *times;
+    double               begun;
 };
 
 size_t run_control_bytes(const struct plan *plan) { return (size_t)plan_nodes(plan) * 2 * sizeof(struct step); }
@@ -31,17 +32,27 @@ static double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static void walk_alone(const struct device *device, const struct run *run, struct run_times *times)
+static void note_span(const struct walk *walk, int node, int worker, double start)
 {
+    int i = atomic_fetch_add(&walk->times->count, 1);
+    if (i < walk->times->room)
+        walk->times->spans[i] = (struct run_span){ .node = node, .worker = worker, .start = start - walk->begun,
+                                                   .end = seconds_now() - walk->begun };
+}
+
+static void walk_alone(const struct walk *walk)
+{
+    const struct device *device = walk->device;
+    const struct run    *run    = walk->run;
     for (int i = 0; i < plan_nodes(run->plan); i++) {
         const struct plan_node *node     = plan_node(run->plan, i);
-        double                  start    = times ? seconds_now() : 0.0;
+        double                  start    = walk->times ? seconds_now() : 0.0;
         struct division         division = device->divide(device, run, node, 1);
         for (int phase = 0; phase < division.phases; phase++)
             for (int part = 0; part < division.parts[phase]; part++)
                 device->ops[node->op](device, run, node, phase, part, division.parts[phase], 0);
-        if (times)
-            times->seconds[i] += seconds_now() - start;
+        if (walk->times)
+            note_span(walk, i, 0, start);
     }
 }
 
@@ -51,7 +62,7 @@ static void walk_together(void *user, int worker)
     const struct run *run  = walk->run;
     for (int i = 0; i < plan_nodes(run->plan); i++) {
         const struct plan_node *node     = plan_node(run->plan, i);
-        double                  start    = walk->times && worker == 0 ? seconds_now() : 0.0;
+        double                  start    = walk->times ? seconds_now() : 0.0;
         struct division         division = walk->device->divide(walk->device, run, node, walk->workers);
         for (int phase = 0; phase < division.phases; phase++) {
             struct step *step  = &walk->steps[2 * i + phase];
@@ -62,19 +73,23 @@ static void walk_together(void *user, int worker)
             }
             gate_await(&step->done, parts);
         }
-        if (walk->times && worker == 0)
-            walk->times->seconds[i] += seconds_now() - start;
+        if (walk->times)
+            note_span(walk, i, worker, start);
     }
 }
 
 void run_plan(const struct device *device, const struct run *run, struct threads *threads, int workers, void *control,
               struct run_times *times)
 {
+    struct walk walk = { device, run, control, workers, times, times ? seconds_now() : 0.0 };
+    if (times)
+        times->count = 0;
     if (workers <= 1 || !control) {
-        walk_alone(device, run, times);
-        return;
+        walk_alone(&walk);
+    } else {
+        memset(control, 0, run_control_bytes(run->plan));
+        threads_run(threads, workers - 1, walk_together, &walk);
     }
-    memset(control, 0, run_control_bytes(run->plan));
-    struct walk walk = { device, run, control, workers, times };
-    threads_run(threads, workers - 1, walk_together, &walk);
+    if (times)
+        times->seconds = seconds_now() - walk.begun;
 }

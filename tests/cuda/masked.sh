@@ -35,7 +35,7 @@ else
     done
     umount --lazy "$local"
     rmdir "$local"
-    for header in cuda_runtime_api.h cuda_fp16.h nv/target; do
+    for header in cuda_runtime_api.h cuda_fp16.h nv/target nvtx3/nvToolsExt.h; do
         if echo "#include <$header>" | cc -E -x c - > /dev/null 2>&1; then
             echo "$header is still found by every compiler"
             exit 1
@@ -54,6 +54,7 @@ if ! { cmake -G Ninja -S "$here" -B "$work" && cmake --build "$work"; } > "$work
     exit 1
 fi
 "$work/probe"
+if grep 'without ranges' "$work/log"; then exit 1; fi
 needed=$(readelf --dynamic "$work/probe" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | tr '\n' ' ')
 echo "built by $CUDACXX; needs $needed"
 case $needed in *libstdc++* | *libcud*) echo "expected a program of C alone"; exit 1 ;; esac

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SHARED_BYTES = 227 << 10 };
+enum { SHARED_BYTES = 227 << 10, CLOCK_KHZ = 1000000, MEMORY_KHZ = 1000000, MEMORY_BITS = 1024 };
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
@@ -66,6 +66,9 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
         result = cudaErrorInvalidDevice;
     if (result == cudaSuccess)
         switch (attribute) {
+        case cudaDevAttrClockRate: *value = CLOCK_KHZ; break;
+        case cudaDevAttrMemoryClockRate: *value = MEMORY_KHZ; break;
+        case cudaDevAttrGlobalMemoryBusWidth: *value = MEMORY_BITS; break;
         case cudaDevAttrMultiProcessorCount: *value = settings->processors; break;
         case cudaDevAttrComputeCapabilityMajor: *value = settings->architecture / 10; break;
         case cudaDevAttrComputeCapabilityMinor: *value = settings->architecture % 10; break;

@@ -71,7 +71,10 @@ typedef struct cudaDeviceProp {
     int    multiProcessorCount;
 } cudaDeviceProp;
 enum cudaDeviceAttr {
+    cudaDevAttrClockRate                     = 13,
     cudaDevAttrMultiProcessorCount           = 16,
+    cudaDevAttrMemoryClockRate               = 36,
+    cudaDevAttrGlobalMemoryBusWidth          = 37,
     cudaDevAttrComputeCapabilityMajor        = 75,
     cudaDevAttrComputeCapabilityMinor        = 76,
     cudaDevAttrMaxSharedMemoryPerBlockOptin  = 97

@@ -38,6 +38,13 @@ static void invoke(const void *kernel, void *const *args)
     run(args[0]);
 }
 
+static void tell(const struct cuda_launch *how, const char *name)
+{
+    const struct cuda_cost cost = { name, 1, 0 };
+    if (how->profile)
+        how->profile(how->profile_context, &cost);
+}
+
 static cudaError_t launch(const struct cuda_launch *how, plain_kernel *kernel, const char *name, struct call *call)
 {
     const void        *function;
@@ -47,6 +54,7 @@ static cudaError_t launch(const struct cuda_launch *how, plain_kernel *kernel, c
     emu_kernel_add(function, name, invoke, call_bytes, 1);
     call->live = how->live;
     call->rows = how->rows;
+    tell(how, name);
     return plain_settings.refuse && strcmp(name, plain_settings.refuse) == 0 ? cudaErrorNotSupported
                                                                              : cudaLaunchKernelExC(&config, function, list);
 }
@@ -213,6 +221,7 @@ static cudaError_t launch_attention(const struct cuda_launch *how, const struct 
     const void           *function;
     memcpy(&function, &kernel, sizeof function);
     emu_kernel_add(function, name, invoke_attention, attention_call_bytes, 1);
+    tell(how, name);
     return cudaLaunchKernelExC(&config, function, list);
 }
 
