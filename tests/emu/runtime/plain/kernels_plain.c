@@ -1,13 +1,26 @@
-/* kernels_plain.c: the table of launchers with the CPU's scalar references behind it, so that the whole host side of the CUDA
- * device can be held, bit for bit, against the CPU device in bf16. Rows beyond the live ones are left poisoned. */
+/* kernels_plain.c: the table of launchers with the CPU's kernels behind it, so that the whole host side of the CUDA device can be
+ * held, bit for bit, against the CPU device in bf16. Rows beyond the live ones are left poisoned. */
 #include "kernels/bf16.h"
 #include "kernels/cuda/kernels_cuda.h"
+#include "kernels/kernels.h"
 #include "tests/emu/emu.h"
 #include "tests/emu/runtime/plain/kernels_plain.h"
 
 #include <string.h>
 
 struct plain_settings plain_settings;
+
+/* The fastest that this machine runs; all have the same bits. */
+static const struct kernels *cpu(void)
+{
+    static const struct kernels *chosen;
+    int                          count;
+    const struct kernels *const *built = kernels_built(&count);
+    for (int i = 0; i < count && !chosen; i++)
+        if (kernels_runnable(built[count - 1 - i]))
+            chosen = built[count - 1 - i];
+    return chosen;
+}
 
 /* The one argument of every kernel. */
 struct call {
@@ -76,17 +89,17 @@ static int rows_of(const struct call *call)
         return launch(how, op##_kernel, #op, &call);                                                 \
     }
 
-PLAIN(embed_rows, embed_args, embed, embed_rows_ref(&call->args.embed, 0, rows_of(call)))
-PLAIN(norm_layer, norm_args, norm, norm_layer_ref(&call->args.norm, 0, rows_of(call)))
-PLAIN(norm_rms, norm_args, norm, norm_rms_ref(&call->args.norm, 0, rows_of(call)))
-PLAIN(convert_bf16, convert_args, convert, convert_bf16_ref(&call->args.convert, 0, rows_of(call)))
-PLAIN(rotary_half, rotary_args, rotary, rotary_half_ref(&call->args.rotary, 0, rows_of(call)))
-PLAIN(pool_mean, pool_args, pool, pool_mean_ref(&call->args.pool, 0, rows_of(call)))
-PLAIN(pool_first, pool_args, pool, pool_first_ref(&call->args.pool, 0, rows_of(call)))
-PLAIN(pool_last, pool_args, pool, pool_last_ref(&call->args.pool, 0, rows_of(call)))
-PLAIN(normalize_l2, normalize_args, normalize, normalize_l2_ref(&call->args.normalize, 0, rows_of(call)))
+PLAIN(embed_rows, embed_args, embed, cpu()->embed_rows(&call->args.embed, 0, rows_of(call)))
+PLAIN(norm_layer, norm_args, norm, cpu()->norm_layer(&call->args.norm, 0, rows_of(call)))
+PLAIN(norm_rms, norm_args, norm, cpu()->norm_rms(&call->args.norm, 0, rows_of(call)))
+PLAIN(convert_bf16, convert_args, convert, cpu()->convert_bf16(&call->args.convert, 0, rows_of(call)))
+PLAIN(rotary_half, rotary_args, rotary, cpu()->rotary_half(&call->args.rotary, 0, rows_of(call)))
+PLAIN(pool_mean, pool_args, pool, cpu()->pool_mean(&call->args.pool, 0, rows_of(call)))
+PLAIN(pool_first, pool_args, pool, cpu()->pool_first(&call->args.pool, 0, rows_of(call)))
+PLAIN(pool_last, pool_args, pool, cpu()->pool_last(&call->args.pool, 0, rows_of(call)))
+PLAIN(normalize_l2, normalize_args, normalize, cpu()->normalize_l2(&call->args.normalize, 0, rows_of(call)))
 
-/* ---- Linears: rows of weights are turned into panels, a pair at a time, for the reference ---- */
+/* ---- Linears: rows of weights are turned into panels, a pair at a time ---- */
 
 enum { PAIR = 2 * LINEAR_PANEL, MOST_K = 4096 };
 
@@ -107,9 +120,9 @@ static void take_panels(const struct linear_weight *w, int first, float *panels)
     }
 }
 
-static void linear_kernel_of(struct call *call, linear_kernel *reference)
+static void linear_kernel_of(struct call *call, linear_kernel *linear)
 {
-    static float               panels[PAIR * MOST_K];
+    static _Alignas(64) float  panels[PAIR * MOST_K];
     const struct linear_args   all  = call->args.linear;
     const struct linear_weight from = call->weight;
     for (int first = 0; first < from.n; first += PAIR) {
@@ -124,12 +137,12 @@ static void linear_kernel_of(struct call *call, linear_kernel *reference)
         args.y      = (char *)all.y + written * (size_t)dtype_bits(all.y_type) / 8;
         if (all.residual)
             args.residual = all.residual + written;
-        reference(&args, 0, rows_of(call), 0, linear_panels(some.n));
+        linear(&args, 0, rows_of(call), 0, linear_panels(some.n));
     }
 }
 
-static void linear_bf16_kernel(struct call *call) { linear_kernel_of(call, linear_bf16_ref); }
-static void linear_f32_kernel(struct call *call) { linear_kernel_of(call, linear_f32_ref); }
+static void linear_bf16_kernel(struct call *call) { linear_kernel_of(call, cpu()->linear_bf16); }
+static void linear_f32_kernel(struct call *call) { linear_kernel_of(call, cpu()->linear_f32); }
 
 static cudaError_t launch_linear(const struct cuda_launch *how, const struct linear_args *args, plain_kernel *kernel,
                                  const char *name)
@@ -190,18 +203,18 @@ static const size_t attention_call_bytes[] = { sizeof(struct attention_call) };
 static void schedule_kernel(const struct attention_call *call) { *call->schedule = *call->call.live; }
 
 /* Scratch for every head size, and sequences of any length. */
-static void attend(const struct attention_call *call, attention_kernel *reference)
+static void attend(const struct attention_call *call, attention_kernel *attention)
 {
     static _Alignas(64) char scratch[8 << 20];
     const struct attention_args *args = &call->call.args.attention;
     if (attention_scratch_bytes(args->head_size, call->schedule->tokens) > sizeof scratch)
         return;
     for (int sequence = 0; sequence < call->schedule->sequences; sequence++)
-        reference(args, sequence, 0, args->heads, scratch);
+        attention(args, sequence, 0, args->heads, scratch);
 }
 
-static void attention_kernel_bf16(const struct attention_call *call) { attend(call, attention_bf16_ref); }
-static void attention_kernel_f32(const struct attention_call *call) { attend(call, attention_f32_ref); }
+static void attention_kernel_bf16(const struct attention_call *call) { attend(call, cpu()->attention_bf16); }
+static void attention_kernel_f32(const struct attention_call *call) { attend(call, cpu()->attention_f32); }
 
 typedef void attention_plain(const struct attention_call *call);
 
