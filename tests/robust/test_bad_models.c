@@ -79,11 +79,8 @@ static void expect_refusal(const char *words)
 
 static void write_usual(void)
 {
-    struct small_model model;
     scratch_remove(folder);
-    small_model_make(&model, &small_usual);
-    small_model_write(&model, folder);
-    small_model_release(&model);
+    small_model_create(&small_usual, folder);
 }
 
 static void the_usual_model_opens(void **state)
@@ -476,11 +473,8 @@ static void contradictions(void **state)
 
 static void make_with(struct small_sizes sizes, const char *words)
 {
-    struct small_model model;
     scratch_remove(folder);
-    small_model_make(&model, &sizes);
-    small_model_write(&model, folder);
-    small_model_release(&model);
+    small_model_create(&sizes, folder);
     expect_refusal(words);
 }
 

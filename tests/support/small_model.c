@@ -13,6 +13,8 @@
 
 const struct small_sizes small_usual = { .layers = 2, .width = 32, .heads = 2, .inner = 48, .vocabulary = 80, .positions = 64,
                                          .types = 2 };
+const struct small_sizes small_wide  = { .layers = 2, .width = 64, .heads = 2, .inner = 96, .vocabulary = 80, .positions = 64,
+                                         .types = 2 };
 
 static _Noreturn void stop(const char *what)
 {
@@ -289,6 +291,14 @@ void small_model_write(const struct small_model *model, const char *folder)
     else
         write_vocabulary(folder);
     write_tensors(model->tensors, model->count, folder);
+}
+
+void small_model_create(const struct small_sizes *sizes, const char *folder)
+{
+    struct small_model model;
+    small_model_make(&model, sizes);
+    small_model_write(&model, folder);
+    small_model_release(&model);
 }
 
 /* ---- Scratch files ---- */

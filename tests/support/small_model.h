@@ -36,6 +36,8 @@ struct small_model {
 
 /* Two layers of 32 elements in 2 heads, 48 inner ones, 80 pieces, 64 positions. */
 extern const struct small_sizes small_usual;
+/* Twice as wide: its heads of 32 elements are the smallest that a GPU's kernels take. */
+extern const struct small_sizes small_wide;
 
 void small_model_make(struct small_model *model, const struct small_sizes *sizes);
 void small_model_release(struct small_model *model);
@@ -43,6 +45,8 @@ struct small_tensor *small_model_tensor(struct small_model *model, const char *n
 void small_model_drop(struct small_model *model, const char *name);
 /* The folder is made where it is not there. */
 void small_model_write(const struct small_model *model, const char *folder);
+/* A model of these sizes, made, written and released. */
+void small_model_create(const struct small_sizes *sizes, const char *folder);
 
 /* ---- Files ---- */
 

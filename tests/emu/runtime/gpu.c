@@ -1,5 +1,6 @@
 #include "tests/emu/runtime/gpu.h"
 
+#include "tests/emu/runtime/plain/kernels_plain.h"
 #include "tests/support/compare.h"
 #include "tests/support/small_model.h"
 
@@ -114,13 +115,10 @@ static void write_texts(void)
 
 static void make_model(bool dense)
 {
-    struct small_model model;
     struct small_sizes sizes = small_usual;
     sizes.dense              = dense ? GPU_WIDTH : 0;
     snprintf(folders[dense], sizeof folders[dense], "%s/%s", scratch, dense ? "dense" : "usual");
-    small_model_make(&model, &sizes);
-    small_model_write(&model, folders[dense]);
-    small_model_release(&model);
+    small_model_create(&sizes, folders[dense]);
 }
 
 int gpu_setup(void **state)
@@ -153,5 +151,26 @@ int gpu_teardown(void **state)
 {
     (void)state;
     scratch_remove(scratch);
+    return 0;
+}
+
+int gpu_begin(void **state)
+{
+    (void)state;
+    struct emu_runtime_settings *settings = emu_runtime_settings();
+    settings->absent                      = 0;
+    settings->driver                      = 13000;
+    settings->architecture                = 90;
+    settings->memory                      = (size_t)1 << 30;
+    settings->granularity                 = 64 << 10;
+    settings->order                       = EMU_RUNTIME_LATE;
+    plain_settings                        = (struct plain_settings){ 0 };
+    return 0;
+}
+
+int gpu_end(void **state)
+{
+    (void)state;
+    gpu_check_nothing_left();
     return 0;
 }

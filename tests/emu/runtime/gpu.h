@@ -29,6 +29,9 @@ struct gpu {
 /* A folder with two small models, a cache, texts of 1 to 62 tokens, and the CPU's vectors for them. For cmocka. */
 int gpu_setup(void **state);
 int gpu_teardown(void **state);
+/* Before and after every test: the device as usual, and plain kernels that work; nothing may be left. */
+int gpu_begin(void **state);
+int gpu_end(void **state);
 
 /* What failed stays null, the sentence is in `error`. */
 recto_status gpu_open(struct gpu *gpu, const struct gpu_options *options);

@@ -15,27 +15,6 @@
  * there are two more a layer. */
 enum { LAUNCHES = 2 + 1 + 2 * 5 + 2, LAUNCHES_80 = LAUNCHES + 2 * 2 };
 
-static int begin(void **state)
-{
-    (void)state;
-    struct emu_runtime_settings *settings = emu_runtime_settings();
-    settings->absent                      = 0;
-    settings->driver                      = 13000;
-    settings->architecture                = 90;
-    settings->memory                      = (size_t)1 << 30;
-    settings->granularity                 = 64 << 10;
-    settings->order                       = EMU_RUNTIME_LATE;
-    plain_settings                        = (struct plain_settings){ 0 };
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    gpu_check_nothing_left();
-    return 0;
-}
-
 static void open_well(struct gpu *gpu, const struct gpu_options *options)
 {
     recto_status result = gpu_open(gpu, options);
@@ -383,7 +362,7 @@ static void expect_refusal(const char *sentence, bool warns)
     assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 3), RECTO_OK);
     gpu_close(&gpu);
     gpu_check_nothing_left();
-    begin(NULL);
+    gpu_begin(NULL);
 }
 
 static void says_why_there_is_no_device(void **state)
@@ -459,7 +438,7 @@ static void lost_device(void **state)
     (void)state;
     for (int runs = 0; runs < 3; runs++) {
         struct gpu gpu;
-        begin(NULL);
+        gpu_begin(NULL);
         open_well(&gpu, &(struct gpu_options){ 0 });
         for (int i = 0; i < runs; i++)
             assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 2), RECTO_OK);
@@ -479,26 +458,26 @@ static void lost_device(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(bits_of_the_cpu, begin, end),
-        cmocka_unit_test_setup_teardown(two_lanes, begin, end),
-        cmocka_unit_test_setup_teardown(norms_are_launched_where_they_fuse_with_nothing, begin, end),
-        cmocka_unit_test_setup_teardown(second_run_is_captured, begin, end),
-        cmocka_unit_test_setup_teardown(one_graph_serves_all_mixes, begin, end),
-        cmocka_unit_test_setup_teardown(plans_filled_to_the_cap, begin, end),
-        cmocka_unit_test_setup_teardown(failed_capture_is_counted, begin, end),
-        cmocka_unit_test_setup_teardown(dropped_plans_take_their_graphs, begin, end),
-        cmocka_unit_test_setup_teardown(staging_grows, begin, end),
-        cmocka_unit_test_setup_teardown(ceilings_hold, begin, end),
-        cmocka_unit_test_setup_teardown(device_without_memory, begin, end),
-        cmocka_unit_test_setup_teardown(sleeps_and_wakes, begin, end),
-        cmocka_unit_test_setup_teardown(idle_models_make_room, begin, end),
-        cmocka_unit_test_setup_teardown(cycles_leave_nothing, begin, end),
-        cmocka_unit_test_setup_teardown(says_why_there_is_no_device, begin, end),
-        cmocka_unit_test_setup_teardown(automatic_choices, begin, end),
-        cmocka_unit_test_setup_teardown(int8_is_refused, begin, end),
-        cmocka_unit_test_setup_teardown(bits_of_the_cpu_in_fp32, begin, end),
-        cmocka_unit_test_setup_teardown(kernels_that_are_missing, begin, end),
-        cmocka_unit_test_setup_teardown(lost_device, begin, end),
+        cmocka_unit_test_setup_teardown(bits_of_the_cpu, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(two_lanes, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(norms_are_launched_where_they_fuse_with_nothing, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(second_run_is_captured, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(one_graph_serves_all_mixes, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(plans_filled_to_the_cap, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(failed_capture_is_counted, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(dropped_plans_take_their_graphs, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(staging_grows, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(ceilings_hold, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(device_without_memory, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(sleeps_and_wakes, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(idle_models_make_room, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(cycles_leave_nothing, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(says_why_there_is_no_device, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(automatic_choices, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(int8_is_refused, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(bits_of_the_cpu_in_fp32, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(kernels_that_are_missing, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(lost_device, gpu_begin, gpu_end),
     };
     return cmocka_run_group_tests(tests, gpu_setup, gpu_teardown);
 }

@@ -1,7 +1,6 @@
 /* Every call of the runtime fails once, for now or for good, and the device runs out of memory at every size: each time there is
  * the right vector or a sentence, the next call is right where the device was not lost, and nothing is left behind. */
 #include "tests/emu/runtime/gpu.h"
-#include "tests/emu/runtime/plain/kernels_plain.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,24 +8,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static int begin(void **state)
-{
-    (void)state;
-    struct emu_runtime_settings *settings = emu_runtime_settings();
-    settings->memory                      = (size_t)1 << 30;
-    settings->granularity                 = 64 << 10;
-    settings->order                       = EMU_RUNTIME_LATE;
-    plain_settings                        = (struct plain_settings){ 0 };
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    gpu_check_nothing_left();
-    return 0;
-}
 
 /* What one pass does: a size eagerly, captured and replayed, and another size; never the same texts twice in a row, so that what
  * is left of a run is no answer to the next. */
@@ -140,11 +121,11 @@ static void memory_of_every_size(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(each_call_fails_once, begin, end),
-        cmocka_unit_test_setup_teardown(each_call_fails_as_out_of_memory, begin, end),
-        cmocka_unit_test_setup_teardown(each_call_loses_the_device, begin, end),
-        cmocka_unit_test_setup_teardown(each_call_fails_in_any_order, begin, end),
-        cmocka_unit_test_setup_teardown(memory_of_every_size, begin, end),
+        cmocka_unit_test_setup_teardown(each_call_fails_once, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(each_call_fails_as_out_of_memory, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(each_call_loses_the_device, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(each_call_fails_in_any_order, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(memory_of_every_size, gpu_begin, gpu_end),
     };
     return cmocka_run_group_tests(tests, gpu_setup, gpu_teardown);
 }

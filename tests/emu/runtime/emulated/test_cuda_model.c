@@ -54,14 +54,10 @@ static void embed(struct opened *opened, int first, int count, float *vectors)
 static int set_up(void **state)
 {
     (void)state;
-    static const int   lengths[TEXTS] = { 1, 60, 7, 33, 16, 31 };
-    struct small_model model;
-    struct small_sizes sizes = { .layers = 2, .width = WIDTH, .heads = 2, .inner = 96, .vocabulary = 80, .positions = 64, .types = 2 };
+    static const int lengths[TEXTS] = { 1, 60, 7, 33, 16, 31 };
     scratch_make(scratch);
     snprintf(folder, sizeof folder, "%s/model", scratch);
-    small_model_make(&model, &sizes);
-    small_model_write(&model, folder);
-    small_model_release(&model);
+    small_model_create(&small_wide, folder);
     for (int i = 0; i < TEXTS; i++) {
         int at = 0;
         for (int j = 0; j < lengths[i]; j++) {
