@@ -1,5 +1,6 @@
 /* The ceiling holds: for every budget the answers are the same or a refusal that names both numbers, and neither the bytes
- * booked nor the process's own resident set exceed it. Each budget is tried by a process of its own: this program again. */
+ * booked nor the process's own resident set exceed it. Each budget is tried by a process of its own: this program again.
+ * A device with memory of its own has a ceiling of its own, which is climbed in the same way. */
 #include "tests/support/promise.h"
 #include "tests/support/sha256.h"
 #include "tests/support/small_model.h"
@@ -21,17 +22,20 @@ enum { TEXTS = 24, LENGTH = 256 };
 
 /* ---- The child: one engine under one budget ---- */
 
+/* Of which memory. */
+enum ceiling { HOST, DEVICE, CEILINGS };
+
 struct trial {
     recto_precision precision;
     uint32_t        threads;
-    uint64_t        budget;    /* 0: none */
-    uint64_t        data;      /* RLIMIT_DATA of the process; 0: none */
-    const char     *cache;     /* null: the user's */
+    uint64_t        budgets[CEILINGS];  /* 0: none */
+    uint64_t        data;               /* RLIMIT_DATA of the process; 0: none */
+    const char     *cache;              /* null: the usual */
 };
 
 struct outcome {
     int      code;
-    uint64_t resident, peak, booked, splits, texts;
+    uint64_t resident, peak[CEILINGS], booked[CEILINGS], splits, texts;  /* resident: without the device's memory */
     char     hash[65], message[512];
 };
 
@@ -71,7 +75,7 @@ static int touch_all(struct promise *promise, uint32_t step, recto_error *error)
     return recto_embed(promise->model, texts, count, &options, vectors, NULL, error);
 }
 
-/* The arguments: texts, or the step of touch_all; precision threads budget. The answer is one line, the sentence last. */
+/* The arguments: texts, or the step of touch_all; precision threads budgets. The answer is one line, the sentence last. */
 static int be_child(char **arguments)
 {
     static char          block[64 << 10];
@@ -83,25 +87,30 @@ static int be_child(char **arguments)
     size_t               count = read_lines(arguments[0], texts, block, sizeof block);
     struct promise_setup setup = { .cache = *arguments[1] ? arguments[1] : NULL,
                                    .precision = (recto_precision)atoi(arguments[2]),
-                                   .threads = (uint32_t)atoi(arguments[3]), .budget = strtoull(arguments[4], NULL, 10) };
+                                   .threads = (uint32_t)atoi(arguments[3]), .budget = strtoull(arguments[4], NULL, 10),
+                                   .device_budget = strtoull(arguments[5], NULL, 10) };
     outcome.code = promise_try(&promise, &setup, &error);
     if (outcome.code == RECTO_OK) {
-        outcome.booked = promise_usage(&promise).bytes_in_use;
+        recto_engine_info open = promise_usage(&promise);
+        outcome.booked[HOST]   = open.bytes_in_use;
+        outcome.booked[DEVICE] = open.device_bytes_in_use;
         if (count)
             outcome.code = recto_embed(promise.model, texts, count, NULL, vectors, NULL, &error);
         else
             outcome.code = touch_all(&promise, (uint32_t)atoi(arguments[0]), &error);
         recto_engine_info info = promise_usage(&promise);
-        outcome.peak   = info.peak_bytes;
-        outcome.splits = info.splits;
-        outcome.texts  = info.texts;
+        outcome.peak[HOST]     = info.peak_bytes;
+        outcome.peak[DEVICE]   = info.device_peak_bytes;
+        outcome.splits         = info.splits;
+        outcome.texts          = info.texts;
         if (outcome.code == RECTO_OK)
             sha256_of(vectors, count * promise.facts.dimensions * sizeof *vectors, outcome.hash);
         promise_close(&promise);
     }
-    outcome.resident = promise_resident("VmHWM");
-    printf("%d %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %s\n", outcome.code, outcome.resident, outcome.peak,
-           outcome.booked, outcome.splits, outcome.texts, outcome.hash, error.message);
+    outcome.resident = promise_resident("VmHWM") - promise_device_resident();
+    printf("%d %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %s\n", outcome.code,
+           outcome.resident, outcome.peak[HOST], outcome.peak[DEVICE], outcome.booked[HOST], outcome.booked[DEVICE],
+           outcome.splits, outcome.texts, outcome.hash, error.message);
     return 0;
 }
 
@@ -116,14 +125,16 @@ static struct outcome attempt(const char *texts, const struct trial *trial)
     assert_true(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
     if (trial->data)
         snprintf(limit, sizeof limit, "ulimit -d %" PRIu64 " && ", trial->data >> 10);
-    snprintf(line, sizeof line, "%sexec '%s' --child '%s' '%s' %d %u %" PRIu64, limit, self, texts,
-             trial->cache ? trial->cache : "", (int)trial->precision, (unsigned)trial->threads, trial->budget);
+    snprintf(line, sizeof line, "%sexec '%s' --child '%s' '%s' %d %u %" PRIu64 " %" PRIu64, limit, self,
+             texts, trial->cache ? trial->cache : "", (int)trial->precision, (unsigned)trial->threads, trial->budgets[HOST],
+             trial->budgets[DEVICE]);
     FILE *output = popen(line, "r");
     assert_non_null(output);
-    int fields = fscanf(output, "%d %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %64s %511[^\n]", &o.code,
-                        &o.resident, &o.peak, &o.booked, &o.splits, &o.texts, o.hash, o.message);
+    int fields = fscanf(output, "%d %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+                        " %64s %511[^\n]", &o.code, &o.resident, &o.peak[HOST], &o.peak[DEVICE], &o.booked[HOST],
+                        &o.booked[DEVICE], &o.splits, &o.texts, o.hash, o.message);
     assert_int_equal(pclose(output), 0);
-    assert_true(fields >= 7);
+    assert_true(fields >= 9);
     return o;
 }
 
@@ -146,9 +157,9 @@ static int set_up(void **state)
     (void)state;
     struct promise       promise;
     struct promise_texts texts;
-    for (int i = 0; i < PROMISE_PRECISIONS; i++) {  /* from here on the packed weights are there */
+    for (int i = 0; i < promise_device.precisions; i++) {  /* from here on the packed weights are there */
         promise_open(&promise, &(struct promise_setup){ .precision = promise_precisions[i] });
-        if (i + 1 < PROMISE_PRECISIONS)
+        if (i + 1 < promise_device.precisions)
             promise_close(&promise);
     }
     promise_read_texts(&texts, PROMISE_TEXTS);
@@ -156,7 +167,7 @@ static int set_up(void **state)
     scratch_make(scratch);
     snprintf(long_texts, sizeof long_texts, "%s/long", scratch);
     snprintf(short_texts, sizeof short_texts, "%s/short", scratch);
-    write_texts(&texts, long_texts, 2, 256);
+    write_texts(&texts, long_texts, 2, promise.facts.max_tokens < LENGTH ? promise.facts.max_tokens : LENGTH);
     write_texts(&texts, short_texts, 10, 24);
     promise_release_texts(&texts);
     promise_close(&promise);
@@ -186,42 +197,53 @@ static bool names_both_numbers(const char *message, uint64_t budget)
 
 static int over;  /* trials of the running test that were above their budget */
 
+/* That of the trial. */
+static enum ceiling ceiling_of(const struct trial *trial) { return trial->budgets[DEVICE] ? DEVICE : HOST; }
+
+/* The ceiling that decides how many texts are computed at once. */
+static enum ceiling ceiling_of_work(void) { return promise_device.has_own_memory ? DEVICE : HOST; }
+
 /* Prints a line; whether the budget held the work. */
 static bool judge(const struct trial *trial, const struct outcome *o, const char *hash)
 {
-    printf("%s, %u thread%s, budget %8" PRIu64 " KiB: %-8s booked at most %8" PRIu64 " KiB, resident at most %8" PRIu64
+    const enum ceiling ceiling = ceiling_of(trial);
+    const uint64_t     budget  = trial->budgets[ceiling];
+    printf("%s, %u thread%s, %sbudget %8" PRIu64 " KiB: %-8s booked at most %8" PRIu64 " KiB, resident at most %8" PRIu64
            " KiB, %" PRIu64 " splits %s\n",
-           promise_precision_name(trial->precision), (unsigned)trial->threads, trial->threads == 1 ? "" : "s", trial->budget >> 10,
-           o->code == RECTO_OK ? "done" : recto_status_name(o->code), o->peak >> 10, o->resident >> 10, o->splits,
+           promise_precision_name(trial->precision), (unsigned)trial->threads, trial->threads == 1 ? "" : "s",
+           ceiling == DEVICE ? "device's " : "", budget >> 10, o->code == RECTO_OK ? "done" : recto_status_name(o->code),
+           o->peak[ceiling] >> 10, o->resident >> 10, o->splits,
            o->code == RECTO_OK ? "" : o->message);
-    assert_true(o->peak <= trial->budget);
+    assert_true(o->peak[ceiling] <= budget);
     if (o->code != RECTO_OK) {
         assert_int_equal(o->code, RECTO_E_BUDGET);
-        assert_true(names_both_numbers(o->message, trial->budget));
+        assert_true(names_both_numbers(o->message, budget));
         return false;
     }
-    over += o->resident > trial->budget;
+    over += ceiling == HOST && o->resident > budget;
     assert_string_equal(o->hash, hash);
     return true;
 }
 
+static uint64_t lesser(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 /* From far too little, by steps that grow finer where the first answers are, to plenty. */
-static void climb(recto_precision precision, uint32_t threads, const char *texts)
+static void climb_to(enum ceiling ceiling, recto_precision precision, uint32_t threads, const char *texts)
 {
     struct trial   trial = { .precision = precision, .threads = threads };
     struct outcome free  = attempt(texts, &trial);
     assert_int_equal(free.code, RECTO_OK);
-    const uint64_t room      = free.peak - free.booked;
-    const uint64_t budgets[] = { 1 * MEBIBYTE,                free.booked / 2,           free.booked - MEBIBYTE,
-                                 free.booked,                 free.booked + room / 16,   free.booked + room / 8,
-                                 free.booked + room / 4,      free.booked + room / 2,    free.booked + room * 3 / 4,
-                                 free.peak,                   free.peak + 8 * MEBIBYTE,  4 * free.peak };
+    const uint64_t booked    = free.booked[ceiling], peak = free.peak[ceiling], room = peak - booked;
+    const uint64_t budgets[] = { lesser(MEBIBYTE, booked / 4), booked / 2,          booked - lesser(MEBIBYTE, booked / 8),
+                                 booked,                       booked + room / 16,  booked + room / 8,
+                                 booked + room / 4,            booked + room / 2,   booked + room * 3 / 4,
+                                 peak,                         peak + 8 * MEBIBYTE, 4 * peak };
     int refused = 0, done = 0;
     over        = 0;
     for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
-        trial.budget     = budgets[i];
-        struct outcome o = attempt(texts, &trial);
-        bool           worked = judge(&trial, &o, free.hash);
+        trial.budgets[ceiling] = budgets[i];
+        struct outcome o       = attempt(texts, &trial);
+        bool           worked  = judge(&trial, &o, free.hash);
         assert_false(done && !worked);  /* more bytes are never worse */
         refused += !worked;
         done += worked;
@@ -229,6 +251,13 @@ static void climb(recto_precision precision, uint32_t threads, const char *texts
     assert_true(refused >= 3);
     assert_true(done >= 3);
     assert_int_equal(over, 0);
+}
+
+static void climb(recto_precision precision, uint32_t threads, const char *texts)
+{
+    climb_to(HOST, precision, threads, texts);
+    if (promise_device.has_own_memory)
+        climb_to(DEVICE, precision, threads, texts);
 }
 
 static void fp32_climbs(void **state)
@@ -243,21 +272,22 @@ static void bf16_climbs(void **state)
     climb(RECTO_PRECISION_BF16, 2, long_texts);
 }
 
-static void int8_climbs(void **state)
+static void narrowest_climbs(void **state)
 {
     (void)state;
-    climb(RECTO_PRECISION_INT8, 2, short_texts);
+    climb(promise_narrowest(), 2, short_texts);
 }
 
 /* A batch of short texts under a budget that holds fewer of them at once. */
 static void batches_are_split(void **state)
 {
     (void)state;
-    struct trial   trial  = { .precision = RECTO_PRECISION_INT8, .threads = 1 };
-    struct outcome free   = attempt(short_texts, &trial);
-    trial.budget          = free.booked + (free.peak - free.booked) / 2;
-    struct outcome little = attempt(short_texts, &trial);
-    over                  = 0;
+    const enum ceiling ceiling = ceiling_of_work();
+    struct trial       trial   = { .precision = promise_narrowest(), .threads = 1 };
+    struct outcome     free    = attempt(short_texts, &trial);
+    trial.budgets[ceiling]     = free.booked[ceiling] + (free.peak[ceiling] - free.booked[ceiling]) / 2;
+    struct outcome little      = attempt(short_texts, &trial);
+    over                       = 0;
     assert_true(judge(&trial, &little, free.hash));
     assert_int_equal(free.splits, 0);
     assert_true(little.splits > 0);
@@ -268,12 +298,14 @@ static void batches_are_split(void **state)
 static void all_pages_touched(void **state)
 {
     (void)state;
+    if (promise_device.has_own_memory)
+        skip();  /* weights are copied there whole when a model is opened, in every trial */
     static const char *const steps[PROMISE_PRECISIONS] = { "2", "5", "5" };  /* a page holds 2.7 rows of words, or 5.3 */
     over = 0;
-    for (int i = 0; i < PROMISE_PRECISIONS; i++) {
+    for (int i = 0; i < promise_device.precisions; i++) {
         struct trial   trial = { .precision = promise_precisions[i], .threads = 2 };
         struct outcome free  = attempt(steps[i], &trial);
-        trial.budget         = free.peak;
+        trial.budgets[HOST]  = free.peak[HOST];
         struct outcome tight = attempt(steps[i], &trial);
         judge(&trial, &tight, free.hash);
         assert_int_equal(tight.code, RECTO_OK);
@@ -287,20 +319,20 @@ static void packing_stays_below(void **state)
 {
     (void)state;
     over = 0;
-    for (int i = 0; i < PROMISE_PRECISIONS; i++) {
+    for (int i = 0; i < promise_device.precisions; i++) {
         struct trial   trial = { .precision = promise_precisions[i], .threads = 1 };
         struct outcome warm  = attempt(short_texts, &trial);
         char           cache[SMALL_PATH_MAX], link[SMALL_PATH_MAX + 16];
         scratch_make(cache);
         snprintf(link, sizeof link, "%s/models", cache);
         struct promise promise;
-        promise_open(&promise, &(struct promise_setup){ .precision = RECTO_PRECISION_INT8 });
+        promise_open(&promise, &(struct promise_setup){ .precision = promise_narrowest() });
         char models[2 * SMALL_PATH_MAX];
         snprintf(models, sizeof models, "%s/..", promise.facts.folder);
         assert_int_equal(symlink(models, link), 0);
         promise_close(&promise);
         trial.cache         = cache;
-        trial.budget        = warm.peak + 4 * MEBIBYTE;
+        trial.budgets[HOST] = warm.peak[HOST] + 4 * MEBIBYTE;
         struct outcome cold = attempt(short_texts, &trial);
         assert_true(judge(&trial, &cold, warm.hash));
         scratch_remove(cache);
@@ -315,20 +347,22 @@ static void packing_stays_below(void **state)
 static void under_the_systems_limit(void **state)
 {
     (void)state;
+    if (promise_device.has_own_memory)
+        skip();  /* of an emulated device the system sees as much as of the host */
     struct promise promise;
     promise_open(&promise, &(struct promise_setup){ .precision = RECTO_PRECISION_INT8 });
     uint64_t weights = promise.facts.weight_bytes;
     promise_close(&promise);
     struct trial   trial   = { .precision = RECTO_PRECISION_INT8, .threads = 1 };
     struct outcome free    = attempt(long_texts, &trial);
-    trial.budget           = free.peak;
-    trial.data             = trial.budget - weights;
+    trial.budgets[HOST]    = free.peak[HOST];
+    trial.data             = trial.budgets[HOST] - weights;
     struct outcome limited = attempt(long_texts, &trial);
     over                   = 0;
     assert_true(judge(&trial, &limited, free.hash));
     assert_int_equal(over, 0);
-    trial.data   = (trial.budget - weights) / 3;  /* the limit is a limit: a third is refused, and not by us */
-    trial.budget = 0;
+    trial.data          = (trial.budgets[HOST] - weights) / 3;  /* the limit is a limit: a third is refused, and not by us */
+    trial.budgets[HOST] = 0;
     limited      = attempt(long_texts, &trial);
     printf("a third of it: %s: %s\n", recto_status_name(limited.code), limited.message);
     assert_int_equal(limited.code, RECTO_E_MEMORY);
@@ -336,11 +370,12 @@ static void under_the_systems_limit(void **state)
 
 int main(int count, char **arguments)
 {
-    if (count == 7 && strcmp(arguments[1], "--child") == 0)
+    if (count == 8 && strcmp(arguments[1], "--child") == 0)
         return be_child(arguments + 2);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fp32_climbs),       cmocka_unit_test(bf16_climbs),         cmocka_unit_test(int8_climbs),
-        cmocka_unit_test(batches_are_split), cmocka_unit_test(all_pages_touched),   cmocka_unit_test(packing_stays_below), cmocka_unit_test(under_the_systems_limit),
+        cmocka_unit_test(fp32_climbs),       cmocka_unit_test(bf16_climbs),         cmocka_unit_test(narrowest_climbs),
+        cmocka_unit_test(batches_are_split), cmocka_unit_test(all_pages_touched),   cmocka_unit_test(packing_stays_below),
+        cmocka_unit_test(under_the_systems_limit),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

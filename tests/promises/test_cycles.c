@@ -1,6 +1,5 @@
 /* Opening, embedding and closing over and over ends with the bytes it began with: those booked and those resident. */
 #include "tests/support/promise.h"
-#include "tests/support/small_model.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -13,27 +12,6 @@
 /* Resident bytes that a thousand cycles may add: the heap's layout settles, nothing grows. A leak of a hundred bytes a
  * cycle is more. */
 enum { SLACK = 96 << 10 };
-
-static char scratch[SMALL_PATH_MAX], small_folder[SMALL_PATH_MAX + 16];
-
-static int set_up(void **state)
-{
-    (void)state;
-    struct small_model model;
-    scratch_make(scratch);
-    snprintf(small_folder, sizeof small_folder, "%s/small", scratch);
-    small_model_make(&model, &small_usual);
-    small_model_write(&model, small_folder);
-    small_model_release(&model);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_remove(scratch);
-    return 0;
-}
 
 /* Texts of several lengths, so that several plans are made. */
 static void embed_some(recto_model *model)
@@ -57,6 +35,13 @@ static void cycle_model(struct promise *promise, const char *name, recto_precisi
     promise->model = NULL;
 }
 
+/* Of the host and of the device. */
+static uint64_t booked_now(const struct promise *promise)
+{
+    recto_engine_info info = promise_usage(promise);
+    return info.bytes_in_use + info.device_bytes_in_use;
+}
+
 static void cycle_models(const char *name, const char *cache, int cycles, int settling)
 {
     struct promise promise;
@@ -65,19 +50,20 @@ static void cycle_models(const char *name, const char *cache, int cycles, int se
     recto_model_close(promise.model);
     promise.model = NULL;
     if (!name)
-        name = PROMISE_MODEL;
+        name = promise_device_model();
     uint64_t booked = 0, resident = 0;
     for (int i = 0; i < cycles; i++) {
-        cycle_model(&promise, name, promise_precisions[i % PROMISE_PRECISIONS]);
+        cycle_model(&promise, name, promise_precisions[i % promise_device.precisions]);
         if (i == settling) {
-            booked   = promise_usage(&promise).bytes_in_use;
+            booked   = booked_now(&promise);
             resident = promise_resident("VmRSS");
         }
     }
     recto_engine_info info = promise_usage(&promise);
     printf("%d cycles of a model: %" PRIu64 " bytes booked after %d, %" PRIu64 " at the end; resident %" PRIu64 " KiB, %" PRIu64
-           " KiB at the end\n", cycles, booked, settling + 1, info.bytes_in_use, resident >> 10, promise_resident("VmRSS") >> 10);
-    assert_int_equal(info.bytes_in_use, booked);
+           " KiB at the end\n", cycles, booked, settling + 1, booked_now(&promise), resident >> 10,
+           promise_resident("VmRSS") >> 10);
+    assert_int_equal(booked_now(&promise), booked);
     assert_int_equal(info.tokenizer_bytes, 0);
     assert_true(promise_resident("VmRSS") <= resident + SLACK);
     promise_close(&promise);
@@ -86,7 +72,7 @@ static void cycle_models(const char *name, const char *cache, int cycles, int se
 static void a_thousand_small_models(void **state)
 {
     (void)state;
-    cycle_models(small_folder, scratch, 1000, 99);
+    cycle_models(promise_small_model, promise_small_cache, promise_times(1000), promise_times(1000) / 10 - 1);
 }
 
 static void twenty_real_models(void **state)
@@ -101,9 +87,9 @@ static void fifty_engines(void **state)
     uint64_t first_booked = 0, resident = 0;
     for (int i = 0; i < 50; i++) {
         struct promise promise;
-        promise_open(&promise, &(struct promise_setup){ .model = small_folder, .cache = scratch, .precision = RECTO_PRECISION_BF16,
-                                                        .threads = 2 });
-        uint64_t booked = promise_usage(&promise).bytes_in_use;
+        promise_open(&promise, &(struct promise_setup){ .model = promise_small_model, .cache = promise_small_cache,
+                                                        .precision = RECTO_PRECISION_BF16, .threads = 2 });
+        uint64_t booked = booked_now(&promise);
         embed_some(promise.model);
         promise_close(&promise);
         if (i == 0)
@@ -124,5 +110,5 @@ int main(void)
         cmocka_unit_test(fifty_engines),
         cmocka_unit_test(twenty_real_models),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, promise_small_set_up, promise_small_tear_down);
 }

@@ -71,13 +71,23 @@ static void check_lifetimes(const struct plan *plan)
     assert_int_equal(plan_buffer(plan, plan_result(plan))->last, plan_nodes(plan) - 1);
 }
 
-static void check_plan(const struct plan *plan, const char *name, int cap)
+/* What a run is given holds the buffers and the scratch of every worker; an accelerator's kernels work in none. */
+static void check_arena(const struct plan *plan, const struct recto_model *model)
+{
+    const struct accelerator *accelerator = model->engine->device.accelerator;
+    const int                 workers     = plan_limits(plan)->workers;
+    assert_int_equal(workers, accelerator ? 0 : model->engine->workers);
+    assert_true(plan_scratch_offset(plan, 0) >= plan_layout_bytes(plan));
+    assert_true(plan_scratch_offset(plan, workers) <= (accelerator ? accelerator->run_bytes(plan) : plan_arena_bytes(plan)));
+}
+
+static void check_plan(const struct plan *plan, const struct recto_model *model, const char *name, int cap)
 {
     check_lifetimes(plan);
     check_buffers(plan);
     size_t live = live_set(plan), layout = plan_layout_bytes(plan);
     assert_int_equal(live, plan_live_bytes(plan));
-    assert_true(layout + plan_scratch_bytes(plan) <= plan_arena_bytes(plan));
+    check_arena(plan, model);
     double ratio = (double)layout / (double)live;
     if (ratio > worst_layout)
         worst_layout = ratio;
@@ -105,23 +115,24 @@ static void check_nodes(const struct plan *plan, const struct recto_model *model
     }
 }
 
+/* Threads show in a plan by their scratch, which only the CPU has. */
 static void check_model(const char *name, const char *cache)
 {
     static const int caps[] = { 16, 24, 48, 64, 128, 192, 256, 512, 1024 };
-    for (int i = 0; i < PROMISE_PRECISIONS; i++)
-        for (uint32_t threads = 1; threads <= 2; threads++) {
+    for (int i = 0; i < promise_device.precisions; i++)
+        for (uint32_t threads = 1; threads <= (promise_device.has_own_memory ? 1 : 2); threads++) {
             struct promise promise;
             char           shown[128];
             snprintf(shown, sizeof shown, "%s, %s, %u threads", name ? strrchr(name, '/') + 1 : PROMISE_MODEL,
                      promise_precision_name(promise_precisions[i]), (unsigned)threads);
-            promise_open(&promise, &(struct promise_setup){ .model = name, .cache = cache, .precision = promise_precisions[i],
-                                                            .threads = threads });
+            promise_open(&promise, &(struct promise_setup){ .model = name ? name : PROMISE_MODEL, .cache = cache,
+                                                            .precision = promise_precisions[i], .threads = threads });
             for (size_t j = 0; j < sizeof caps / sizeof *caps; j++) {
                 const struct plan *plan;
                 struct error       error = { 0 };
                 if (model_take_plan(promise.model, caps[j], &plan, &error) != STATUS_OK)
                     fail_msg("%s", error.message);
-                check_plan(plan, shown, caps[j]);
+                check_plan(plan, promise.model, shown, caps[j]);
                 check_nodes(plan, promise.model, nodes_per_layer[i]);
                 model_release_plan(promise.model, plan);
             }
@@ -177,7 +188,7 @@ static void cache_keeps_its_bytes(void **state)
 {
     (void)state;
     struct promise promise;
-    promise_open(&promise, &(struct promise_setup){ .precision = RECTO_PRECISION_INT8 });
+    promise_open(&promise, &(struct promise_setup){ .model = PROMISE_MODEL, .precision = promise_narrowest() });
     uint64_t before = promise_usage(&promise).plan_bytes, most = 0;
     int      taken  = 0;
     for (int cap = 16; cap <= 1 << 20; cap = model_token_cap(cap + 1)) {

@@ -1,8 +1,9 @@
 /* The same bits: one SHA-256 for each precision, whatever is beside a text, however many threads, under every budget,
- * through the library and the command, on every instruction set.
+ * through the library and the command, on every instruction set; on a GPU also eager, captured and replayed.
  *
- * The hashes below pin the arithmetic. They change when weights are packed otherwise, or a kernel computes otherwise, and
- * for no other reason; a failure prints the hash that was found. */
+ * The hashes below pin the arithmetic of the CPU. They change when weights are packed otherwise, or a kernel computes otherwise,
+ * and for no other reason; a failure prints the hash that was found. Where none are pinned, the first way's hash is what the
+ * others must have. */
 #include "tests/support/promise.h"
 #include "tests/support/sha256.h"
 #include "tests/support/small_model.h"
@@ -16,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { TEXTS = 40, SHORT = 6, DIMENSIONS = 384, CALLERS = 3 };
+enum { TEXTS = 40, SHORT = 6, WIDEST = 384, CALLERS = 3 };
 
 struct pins {
     const char *all, *brief;  /* of TEXTS texts of 2 to 256 tokens, of SHORT texts of 2 to 16 */
@@ -34,19 +35,22 @@ static const struct pins pinned[PROMISE_PRECISIONS] = {
 
 static struct promise_texts fixture;
 static recto_text           texts[TEXTS], brief[SHORT];
-static size_t               places[TEXTS];
+static size_t               places[TEXTS], count_of_texts, dimensions;
 
 static int read_fixture(void **state)
 {
     (void)state;
     struct promise promise;
     size_t         brief_places[SHORT];
-    promise_open(&promise, &(struct promise_setup){ .precision = RECTO_PRECISION_INT8 });
+    promise_open(&promise, &(struct promise_setup){ .precision = promise_narrowest() });
+    dimensions = promise.facts.dimensions;
+    count_of_texts = promise_device.texts;
+    assert_true(dimensions <= WIDEST && count_of_texts <= TEXTS);
     promise_read_texts(&fixture, PROMISE_TEXTS);
     promise_count(&fixture, promise.model);
-    promise_spread(&fixture, 2, promise.facts.max_tokens, TEXTS, places);
+    promise_spread(&fixture, 2, promise.facts.max_tokens, count_of_texts, places);
     promise_spread(&fixture, 2, 16, SHORT, brief_places);
-    for (size_t i = 0; i < TEXTS; i++)
+    for (size_t i = 0; i < count_of_texts; i++)
         texts[i] = fixture.texts[places[i]];
     for (size_t i = 0; i < SHORT; i++)
         brief[i] = fixture.texts[brief_places[i]];
@@ -63,7 +67,7 @@ static int release_fixture(void **state)
 
 /* ---- Ways of embedding; all write the vectors in the order of the texts ---- */
 
-static float vectors[TEXTS * DIMENSIONS];
+static float vectors[TEXTS * WIDEST];
 
 static void embed(struct promise *promise, const recto_text *from, size_t count, float *to)
 {
@@ -71,18 +75,18 @@ static void embed(struct promise *promise, const recto_text *from, size_t count,
     promise_must(recto_embed(promise->model, from, count, NULL, to, NULL, &error), &error);
 }
 
-/* Batches of `size` texts in an order that `step`, which has no divisor in common with TEXTS, walks through. */
+/* Batches of `size` texts in an order that `step`, which has no divisor in common with their number, walks through. */
 static void embed_in_batches(struct promise *promise, size_t size, size_t step)
 {
-    static float batch[TEXTS * DIMENSIONS];
+    static float batch[TEXTS * WIDEST];
     recto_text   some[TEXTS];
-    for (size_t first = 0; first < TEXTS; first += size) {
-        size_t count = first + size < TEXTS ? size : TEXTS - first;
+    for (size_t first = 0; first < count_of_texts; first += size) {
+        size_t count = first + size < count_of_texts ? size : count_of_texts - first;
         for (size_t i = 0; i < count; i++)
-            some[i] = texts[(first + i) * step % TEXTS];
+            some[i] = texts[(first + i) * step % count_of_texts];
         embed(promise, some, count, batch);
         for (size_t i = 0; i < count; i++)
-            memcpy(vectors + (first + i) * step % TEXTS * DIMENSIONS, batch + i * DIMENSIONS, DIMENSIONS * sizeof *batch);
+            memcpy(vectors + (first + i) * step % count_of_texts * dimensions, batch + i * dimensions, dimensions * sizeof *batch);
     }
 }
 
@@ -96,8 +100,8 @@ struct caller {
 static void *call_again_and_again(void *argument)
 {
     struct caller *caller = argument;
-    for (size_t i = caller->number; i < TEXTS && caller->status == RECTO_OK; i += CALLERS)
-        caller->status = recto_embed(caller->promise->model, &texts[i], 1, NULL, vectors + i * DIMENSIONS, NULL, NULL);
+    for (size_t i = caller->number; i < count_of_texts && caller->status == RECTO_OK; i += CALLERS)
+        caller->status = recto_embed(caller->promise->model, &texts[i], 1, NULL, vectors + i * dimensions, NULL, NULL);
     return NULL;
 }
 
@@ -117,20 +121,23 @@ static void embed_from_threads(struct promise *promise)
 
 static void embed_by_command(recto_precision precision)
 {
-    char program[PROMISE_PATH], scratch[SMALL_PATH_MAX], path[SMALL_PATH_MAX + 16], line[2 * PROMISE_PATH + 128];
-    promise_program("recto", program);
+    char program[PROMISE_PATH], scratch[SMALL_PATH_MAX], path[SMALL_PATH_MAX + 16], line[4 * PROMISE_PATH + 128];
+    promise_program(promise_device.command, program);
     scratch_make(scratch);
     snprintf(path, sizeof path, "%s/texts", scratch);
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
-    for (size_t i = 0; i < TEXTS; i++)
+    for (size_t i = 0; i < count_of_texts; i++)
         fprintf(file, "%.*s\n", (int)fixture.lines[places[i]].length, fixture.lines[places[i]].data);
     fclose(file);
-    snprintf(line, sizeof line, "'%s' embed --quiet --jsonl text --format raw --precision %s '%s'", program,
+    if (promise_device_cache())
+        setenv("RECTO_CACHE", promise_device_cache(), 1);
+    snprintf(line, sizeof line, "'%s' embed --quiet --jsonl text --format raw --device %s --model '%s' --precision %s '%s'",
+             program, promise_device.device == RECTO_DEVICE_CPU ? "cpu" : "cuda", promise_device_model(),
              promise_precision_name(precision), path);
     FILE *output = popen(line, "r");
     assert_non_null(output);
-    assert_int_equal(fread(vectors, 1, sizeof vectors, output), sizeof vectors);
+    assert_int_equal(fread(vectors, dimensions * sizeof *vectors, count_of_texts, output), count_of_texts);
     assert_int_equal(getc(output), EOF);
     assert_int_equal(pclose(output), 0);
     scratch_remove(scratch);
@@ -143,28 +150,39 @@ static int wrong;  /* hashes of the running test that differ */
 static void compare_hash(const char *way, recto_precision precision, const float *found, size_t count, const char *expected)
 {
     char text[65];
-    sha256_of(found, count * DIMENSIONS * sizeof *found, text);
+    sha256_of(found, count * dimensions * sizeof *found, text);
     bool same = strcmp(text, expected) == 0;
     if (!same)
-        printf("%s, %s: found %s, pinned is %s\n", promise_precision_name(precision), way, text, expected);
+        printf("%s, %s: found %s, expected %s\n", promise_precision_name(precision), way, text, expected);
     wrong += !same;
+}
+
+/* The most bytes booked, of the host and of the device. */
+struct ceilings {
+    uint64_t host, device;
+};
+
+static struct ceilings needs_of(const struct promise *promise)
+{
+    recto_engine_info info = promise_usage(promise);
+    return (struct ceilings){ info.peak_bytes, info.device_peak_bytes };
 }
 
 /* Of `vectors`, which are forgotten. */
 static void check(const char *way, recto_precision precision, const struct pins *pins)
 {
-    compare_hash(way, precision, vectors, TEXTS, pins->all);
+    compare_hash(way, precision, vectors, count_of_texts, pins->all);
     memset(vectors, 0, sizeof vectors);
 }
 
-/* Returns the most bytes booked: what one thread needs for all of it. */
-static uint64_t alone_and_in_company(recto_precision precision, const struct pins *pins)
+/* Returns what one thread needs for all of it. */
+static struct ceilings alone_and_in_company(recto_precision precision, const struct pins *pins)
 {
     struct promise promise;
     promise_open(&promise, &(struct promise_setup){ .precision = precision });
-    embed(&promise, texts, TEXTS, vectors);
+    embed(&promise, texts, count_of_texts, vectors);
     check("all at once, one thread", precision, pins);
-    embed(&promise, texts, TEXTS, vectors);
+    embed(&promise, texts, count_of_texts, vectors);
     check("all at once again", precision, pins);
     embed_in_batches(&promise, 1, 1);
     check("one by one", precision, pins);
@@ -172,51 +190,86 @@ static uint64_t alone_and_in_company(recto_precision precision, const struct pin
     check("three at a time, in another order", precision, pins);
     embed_in_batches(&promise, 13, 39);
     check("thirteen at a time, backwards", precision, pins);
-    uint64_t peak = promise_usage(&promise).peak_bytes;
+    struct ceilings needs = needs_of(&promise);
     promise_close(&promise);
-    return peak;
+    return needs;
 }
 
-static uint64_t two_threads(recto_precision precision, const struct pins *pins)
+static struct ceilings two_threads(recto_precision precision, const struct pins *pins)
 {
     struct promise promise;
     promise_open(&promise, &(struct promise_setup){ .precision = precision, .threads = 2 });
-    embed(&promise, texts, TEXTS, vectors);
+    embed(&promise, texts, count_of_texts, vectors);
     check("all at once, two threads", precision, pins);
     embed_in_batches(&promise, 1, 11);
     check("one by one, two threads", precision, pins);
     embed_from_threads(&promise);
     check("from three threads at once", precision, pins);
-    recto_engine_info info = promise_usage(&promise);
+    recto_engine_info info  = promise_usage(&promise);
+    struct ceilings   needs = needs_of(&promise);
+    if (promise_device.has_own_memory) {  /* the texts have been computed by each of the three ways that a lane has */
+        assert_true(info.eager > 0 && info.captures > 0 && info.replays > info.captures);
+        assert_int_equal(info.fallbacks, 0);
+    }
     printf("%s: %llu of %llu runs held texts of several calls\n", promise_precision_name(precision),
            (unsigned long long)info.shared_runs, (unsigned long long)info.runs);
     promise_close(&promise);
-    return info.peak_bytes;
+    return needs;
 }
 
-static void under_budgets(recto_precision precision, const struct pins *pins, uint64_t least, uint64_t most)
+/* Zero is no ceiling. */
+static void under_budget(recto_precision precision, const struct pins *pins, struct ceilings budget)
 {
-    least += 128 << 10;  /* a second thread's small things */
-    assert_true(least < most);
-    const uint64_t budgets[] = { least, (least + most) / 2, most };
-    for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
-        struct promise promise;
-        char           way[64];
-        snprintf(way, sizeof way, "two threads in %llu bytes", (unsigned long long)budgets[i]);
-        promise_open(&promise, &(struct promise_setup){ .precision = precision, .threads = 2, .budget = budgets[i] });
-        embed(&promise, texts, TEXTS, vectors);
-        check(way, precision, pins);
-        assert_true(promise_usage(&promise).peak_bytes <= budgets[i]);
-        promise_close(&promise);
+    struct promise promise;
+    char           way[96];
+    snprintf(way, sizeof way, "two threads in %llu bytes and %llu of the device", (unsigned long long)budget.host,
+             (unsigned long long)budget.device);
+    promise_open(&promise, &(struct promise_setup){ .precision = precision, .threads = 2, .budget = budget.host,
+                                                    .device_budget = budget.device });
+    embed(&promise, texts, count_of_texts, vectors);
+    check(way, precision, pins);
+    recto_engine_info info = promise_usage(&promise);
+    assert_true(!budget.host || info.peak_bytes <= budget.host);
+    assert_true(!budget.device || info.device_peak_bytes <= budget.device);
+    promise_close(&promise);
+}
+
+static void under_budgets(recto_precision precision, const struct pins *pins, struct ceilings least, struct ceilings most)
+{
+    if (promise_device.has_own_memory) {  /* graphs, or packs, have to become fewer; then there is just enough */
+        under_budget(precision, pins, (struct ceilings){ .device = least.device - (64 << 10) });
+        under_budget(precision, pins, (struct ceilings){ most.host, most.device });
+        return;
     }
+    least.host += 128 << 10;  /* a second thread's small things */
+    assert_true(least.host < most.host);
+    const uint64_t budgets[] = { least.host, (least.host + most.host) / 2, most.host };
+    for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++)
+        under_budget(precision, pins, (struct ceilings){ .host = budgets[i] });
+}
+
+/* Where nothing is pinned: the hash of the texts one by one, in an engine of their own, goes to `text`. */
+static struct pins pins_of(int index, char text[65])
+{
+    struct promise promise;
+    if (promise_device.is_pinned)
+        return pinned[index];
+    promise_open(&promise, &(struct promise_setup){ .precision = promise_precisions[index] });
+    embed_in_batches(&promise, 1, 1);
+    promise_close(&promise);
+    sha256_of(vectors, count_of_texts * dimensions * sizeof *vectors, text);
+    return (struct pins){ .all = text };
 }
 
 static void every_way(int index)
 {
-    recto_precision    precision = promise_precisions[index];
-    const struct pins *pins      = &pinned[index];
-    wrong                        = 0;
-    uint64_t least = alone_and_in_company(precision, pins), most = two_threads(precision, pins);
+    if (index >= promise_device.precisions)
+        skip();  /* the device does not offer it */
+    char                  text[65];
+    const recto_precision precision = promise_precisions[index];
+    const struct pins     found = pins_of(index, text), *pins = &found;
+    wrong                       = 0;
+    struct ceilings least = alone_and_in_company(precision, pins), most = two_threads(precision, pins);
     under_budgets(precision, pins, least, most);
     embed_by_command(precision);
     check("by the command", precision, pins);
@@ -259,7 +312,7 @@ static void try_instructions(const char *name, int index)
     embed(&promise, brief, SHORT, vectors);
     compare_hash(name, precision, vectors, SHORT, pinned[index].brief);
     if (strcmp(name, "ref") != 0) {
-        embed(&promise, texts, TEXTS, vectors);
+        embed(&promise, texts, count_of_texts, vectors);
         check(name, precision, &pinned[index]);
     }
     printf("%s, %s: run\n", promise_precision_name(precision), name);
@@ -269,11 +322,10 @@ static void try_instructions(const char *name, int index)
 static void every_instruction_set(void **state)
 {
     (void)state;
-    static const char *const sets[] = { "ref", "avx2", "avx512", "avx512vnni", "avx512bf16", "neon" };
-    wrong                           = 0;
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+    wrong = 0;
+    for (const char *const *set = promise_device.variants; *set; set++)
         for (int index = 0; index < PROMISE_PRECISIONS; index++)
-            try_instructions(sets[i], index);
+            try_instructions(*set, index);
     assert_int_equal(wrong, 0);
 }
 

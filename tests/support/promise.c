@@ -28,17 +28,27 @@ void promise_must(recto_status result, const recto_error *error)
         fail_msg("%s: %s", recto_status_name(result), error->message);
 }
 
+recto_precision promise_narrowest(void) { return promise_precisions[promise_device.precisions - 1]; }
+
+int promise_times(int times) { return times > promise_device.haste ? times / promise_device.haste : 1; }
+
 /* ---- Engine and model ---- */
+
+static int engines_open;
 
 recto_status promise_try(struct promise *promise, const struct promise_setup *setup, recto_error *error)
 {
+    const char *cache            = setup->model || setup->cache ? setup->cache : promise_device_cache();
     *promise                     = (struct promise){ .facts = { .struct_size = sizeof promise->facts } };
-    recto_engine_options engine  = { .struct_size = sizeof engine, .host_bytes = setup->budget, .cache_folder = setup->cache,
+    recto_engine_options engine  = { .struct_size = sizeof engine, .device = promise_device.device, .host_bytes = setup->budget,
+                                     .device_bytes = setup->device_budget, .cache_folder = cache,
                                      .threads = setup->threads ? setup->threads : 1, .instructions = setup->instructions };
     recto_model_options  options = { .struct_size = sizeof options, .precision = setup->precision };
     recto_status         result  = recto_engine_open(&promise->engine, &engine, error);
     if (result == RECTO_OK)
-        result = recto_model_open(promise->engine, setup->model ? setup->model : PROMISE_MODEL, &options, &promise->model, error);
+        result = recto_model_open(promise->engine, setup->model ? setup->model : promise_device_model(), &options, &promise->model,
+                                  error);
+    engines_open += promise->engine != NULL;
     if (result == RECTO_OK)
         recto_model_describe(promise->model, &promise->facts);
     else
@@ -59,8 +69,11 @@ void promise_close(struct promise *promise)
 {
     recto_model_close(promise->model);
     recto_engine_close(promise->engine);
+    engines_open -= promise->engine != NULL;
     promise->model  = NULL;
     promise->engine = NULL;
+    if (!engines_open)
+        promise_device_check();
 }
 
 recto_engine_info promise_usage(const struct promise *promise)
@@ -71,6 +84,24 @@ recto_engine_info promise_usage(const struct promise *promise)
 }
 
 /* ---- Fixtures ---- */
+
+char promise_small_cache[SMALL_PATH_MAX], promise_small_model[SMALL_PATH_MAX + 16];
+
+int promise_small_set_up(void **state)
+{
+    (void)state;
+    scratch_make(promise_small_cache);
+    snprintf(promise_small_model, sizeof promise_small_model, "%s/small", promise_small_cache);
+    small_model_create(&small_usual, promise_small_model);
+    return 0;
+}
+
+int promise_small_tear_down(void **state)
+{
+    (void)state;
+    scratch_remove(promise_small_cache);
+    return 0;
+}
 
 static void *take(size_t bytes)
 {

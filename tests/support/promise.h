@@ -20,15 +20,45 @@ enum { PROMISE_PRECISIONS = 3 };
 extern const recto_precision promise_precisions[PROMISE_PRECISIONS];
 const char                  *promise_precision_name(recto_precision precision);
 
+/* ---- The device: promise_cpu.c, or tests/emu/runtime/promise_cuda.c where a program is linked with that ---- */
+
+struct promise_device {
+    recto_device       device;
+    const char        *command;         /* below the build's folder */
+    int                precisions;      /* it offers the first so many of promise_precisions */
+    bool               has_own_memory;  /* with a ceiling of its own */
+    bool               is_pinned;       /* vectors have the bits that the tests hold; else they agree with one another */
+    int                haste;           /* by which it is slower: repetitions are divided by it */
+    size_t             texts;           /* whose bits are compared, at most 40 */
+    size_t             golden_texts;    /* the shortest of the fixture; 0: all */
+    bool               golden_models;   /* whether there is time for every random model */
+    const char *const *variants;        /* that `instructions` may name, the last followed by null */
+};
+extern const struct promise_device promise_device;
+
+/* The usual model and where its weights are packed; null: the user's cache. The CPU's is PROMISE_MODEL. */
+const char *promise_device_model(void);
+const char *promise_device_cache(void);
+/* Called when no engine is open: fails the test if the device holds anything. */
+void promise_device_check(void);
+/* Calls that asked the device or its driver for memory, and whether this thread is inside one of the driver's functions. */
+uint64_t promise_device_allocations(void);
+bool     promise_device_is_inside(void);
+/* How much of the process's resident memory at most stood for memory of the device. */
+uint64_t promise_device_resident(void);
+
+recto_precision promise_narrowest(void);  /* of those offered */
+int             promise_times(int times);  /* how often to do what a fast device does so often */
+
 /* ---- Engine and model ---- */
 
 struct promise_setup {
-    const char     *model;         /* default: PROMISE_MODEL, which weights/fetch has fetched */
-    const char     *cache;         /* default: the user's */
+    const char     *model;         /* default: promise_device_model() */
+    const char     *cache;         /* default: the user's; of the default model promise_device_cache() */
     const char     *instructions;
     recto_precision precision;
     uint32_t        threads;       /* default: 1 */
-    uint64_t        budget;
+    uint64_t        budget, device_budget;
 };
 
 struct promise {
@@ -62,6 +92,11 @@ void promise_release_texts(struct promise_texts *texts);
 
 /* `wanted` texts whose numbers of tokens are spread geometrically from `least` to `most`: their indices. */
 void promise_spread(const struct promise_texts *texts, uint32_t least, uint32_t most, size_t wanted, size_t *indices);
+
+/* The usual small model of small_model.h, made for a group of tests in a folder of its own; its weights are packed beside it. */
+extern char promise_small_model[], promise_small_cache[];
+int         promise_small_set_up(void **state);
+int         promise_small_tear_down(void **state);
 
 /* A matrix of an .npy file of float32; to be freed. */
 float *promise_read_matrix(const char *path, size_t *rows, size_t *columns);

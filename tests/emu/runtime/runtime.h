@@ -22,8 +22,8 @@ extern "C" {
 
 enum emu_runtime_order { EMU_RUNTIME_LATE, EMU_RUNTIME_AT_ONCE, EMU_RUNTIME_ANY };
 
-/* The first five, and seed and order, are read from the environment when the first call is made; tests may change all between
- * calls that find no work pending. */
+/* Those with a variable are read from the environment when the first call is made; tests may change all between calls that find
+ * no work pending. */
 struct emu_runtime_settings {
     int      absent;        /* EMU_RUNTIME_ABSENT: 34, 35 or 100, the error of every call where there is no device; 0: there is */
     int      driver;        /* EMU_RUNTIME_DRIVER: its version, 13000 */
@@ -33,7 +33,7 @@ struct emu_runtime_settings {
     uint64_t seed;          /* EMU_SEED: of EMU_RUNTIME_ANY */
     enum emu_runtime_order order;  /* EMU_RUNTIME_ORDER: late, once or any */
     size_t   granularity;   /* of virtual memory: 2 MiB */
-    bool     guard;         /* device memory is closed to the host */
+    bool     guard;         /* EMU_RUNTIME_GUARD: device memory is closed to the host, 1 */
 };
 struct emu_runtime_settings *emu_runtime_settings(void);
 
@@ -54,8 +54,12 @@ struct emu_runtime_usage {
     uint64_t launches;                   /* kernels that the host launched one by one, captured or not */
     uint64_t captures, replays;
     uint64_t waits;                      /* calls that waited for the device */
+    uint64_t allocations;                /* calls that asked for memory of any kind, or for addresses */
 };
 struct emu_runtime_usage emu_runtime_usage(void);
+
+/* Whether the calling thread is in one of the runtime's functions: what it allocates there is the emulation's own. */
+bool emu_runtime_is_inside(void);
 
 /* Whether anything is open; `text` says what. */
 bool        emu_runtime_leaks(char *text, size_t size);

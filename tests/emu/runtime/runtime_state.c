@@ -19,6 +19,7 @@ static struct {
 } control = { .lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT, .failed = "" };
 
 static _Thread_local cudaError_t last_error;
+static _Thread_local bool        is_inside;
 
 /* ---- Settings ---- */
 
@@ -42,7 +43,7 @@ static void read_settings(void)
                         : strcmp(order, "once") == 0                    ? EMU_RUNTIME_AT_ONCE
                                                                         : EMU_RUNTIME_ANY,
         .granularity  = 2u << 20,
-        .guard        = true,
+        .guard        = number_of("EMU_RUNTIME_GUARD", 1) != 0,
     };
 }
 
@@ -142,8 +143,10 @@ cudaError_t call_begin(const char *name, enum call_kind kind)
 {
     pthread_once(&control.once, read_settings);
     pthread_mutex_lock(&control.lock);
+    is_inside = true;
     control.calls++;
     runtime_state.usage.waits += kind == CALL_WAITS;
+    runtime_state.usage.allocations += kind == CALL_ALLOCATES;
     if (runtime_state.settings.absent)
         return (cudaError_t)runtime_state.settings.absent;
     if (runtime_state.settings.driver < CUDART_VERSION / 1000 * 1000)
@@ -158,12 +161,14 @@ cudaError_t call_end(cudaError_t result)
 {
     if (result != cudaSuccess)
         last_error = result;
+    is_inside = false;
     pthread_mutex_unlock(&control.lock);
     return result;
 }
 
 CUresult call_end_driver(cudaError_t result)
 {
+    is_inside = false;
     pthread_mutex_unlock(&control.lock);
     return (CUresult)result;  /* the codes in use have the same numbers */
 }
@@ -220,6 +225,8 @@ struct emu_runtime_usage emu_runtime_usage(void)
     pthread_mutex_unlock(&control.lock);
     return usage;
 }
+
+bool emu_runtime_is_inside(void) { return is_inside; }
 
 bool emu_runtime_leaks(char *text, size_t size)
 {
