@@ -237,9 +237,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(real_model),
+        cmocka_unit_test(random_models),
         cmocka_unit_test(cache_keeps_its_bytes),
         cmocka_unit_test(repeats_build_nothing),
-        cmocka_unit_test(random_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@ static const char *const variants[] = { NULL };
 
 const struct promise_device promise_device = {
     .device = RECTO_DEVICE_CUDA, .command = "emu/recto", .precisions = 2, .has_own_memory = true, .haste = 10,
-    .texts = 8, .golden_texts = 8, .variants = variants,
+    .texts = 5, .golden_texts = 5, .variants = variants,
 };
 
 /* A program that starts itself, or the command, hands its model on. */

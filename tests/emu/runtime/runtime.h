@@ -32,8 +32,8 @@ struct emu_runtime_settings {
     size_t   memory;        /* EMU_RUNTIME_MEMORY: bytes, 4 GiB */
     uint64_t seed;          /* EMU_SEED: of EMU_RUNTIME_ANY */
     enum emu_runtime_order order;  /* EMU_RUNTIME_ORDER: late, once or any */
-    size_t   granularity;   /* of virtual memory: 2 MiB */
-    bool     guard;         /* EMU_RUNTIME_GUARD: device memory is closed to the host, 1 */
+    size_t   granularity;   /* EMU_RUNTIME_GRANULARITY: of virtual memory, 2 MiB */
+    bool     guard;         /* EMU_RUNTIME_GUARD: 1, device memory is closed to the host */
 };
 struct emu_runtime_settings *emu_runtime_settings(void);
 

@@ -42,7 +42,7 @@ static void read_settings(void)
         .order        = !order || !*order || strcmp(order, "late") == 0 ? EMU_RUNTIME_LATE
                         : strcmp(order, "once") == 0                    ? EMU_RUNTIME_AT_ONCE
                                                                         : EMU_RUNTIME_ANY,
-        .granularity  = 2u << 20,
+        .granularity  = (size_t)number_of("EMU_RUNTIME_GRANULARITY", 2 << 20),
         .guard        = number_of("EMU_RUNTIME_GUARD", 1) != 0,
     };
 }
