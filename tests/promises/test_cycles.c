@@ -13,7 +13,8 @@
  * cycle is more. */
 enum { SLACK = 96 << 10 };
 
-/* Texts of several lengths, so that several plans are made. */
+/* Texts of several lengths, alone and together, so that several plans are made; often enough that a device which captures what
+ * it ran before has done so. */
 static void embed_some(recto_model *model)
 {
     static const char  *const words[] = { "a", "the old mill at the river", "not an easy letter to read in the harbour light" };
@@ -22,7 +23,11 @@ static void embed_some(recto_model *model)
     recto_error               error = RECTO_ERROR_INIT;
     for (int i = 0; i < 3; i++)
         texts[i] = (recto_text){ .data = words[i], .length = strlen(words[i]) };
-    promise_must(recto_embed(model, texts, 3, NULL, vectors, NULL, &error), &error);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 3; i++)
+            promise_must(recto_embed(model, &texts[i], 1, NULL, vectors, NULL, &error), &error);
+        promise_must(recto_embed(model, texts, 3, NULL, vectors, NULL, &error), &error);
+    }
 }
 
 static void cycle_model(struct promise *promise, const char *name, recto_precision precision)
