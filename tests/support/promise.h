@@ -30,8 +30,8 @@ struct promise_device {
     bool               is_pinned;       /* vectors have the bits that the tests hold; else they agree with one another */
     int                haste;           /* by which it is slower: repetitions are divided by it */
     size_t             texts;           /* whose bits are compared, at most 40 */
-    size_t             golden_texts;    /* the shortest of the fixture; 0: all */
-    bool               golden_models;   /* whether there is time for every random model */
+    size_t             golden_texts;    /* the shortest of a fixture; 0: all */
+    int                golden_width;    /* of the widest random model that there is time for */
     const char *const *variants;        /* that `instructions` may name, the last followed by null */
 };
 extern const struct promise_device promise_device;
