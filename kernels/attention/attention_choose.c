@@ -17,11 +17,12 @@ struct attention_choice attention_cuda_choose(const struct cuda_facts *facts, co
         return choice;
     choice.variant = ATTENTION_CUDA_MMA;
     choice.head    = built_head(args->head_size);
-    /* TMA brings whole heads, so wgmma's are not padded. 64: three warpgroups hide each other's softmax; 128: the products
-     * take long enough for two, and three do not find the registers. */
-    if (facts->architecture == 90 && facts->encode_tensor_map && (args->head_size == 64 || args->head_size == 128)) {
+    /* Up to 64 three warpgroups of 64 rows hide each other's softmax; beyond, the products take long enough for two, and three
+     * do not find the registers. No size is left to mma.sync: even at 32, where special functions take twice as long as the
+     * products, its loop would issue more than twice as many instructions. */
+    if (facts->architecture == 90 && facts->encode_tensor_map) {
         choice.variant    = ATTENTION_CUDA_WGMMA;
-        choice.large_rows = args->head_size == 64 ? 192 : 128;
+        choice.large_rows = choice.head <= 64 ? 192 : 128;
     }
     return choice;
 }

@@ -7,20 +7,46 @@ typedef CUresult encode_tiled(CUtensorMap *map, CUtensorMapDataType type, cuuint
                               CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
                               CUtensorMapFloatOOBfill fill);
 
-cudaError_t tensor_map_make(const struct cuda_facts *facts, CUtensorMap *map, const struct tensor_map_matrix *matrix)
+/* What differs between matrices with and without heads. */
+struct shape {
+    cuuint32_t rank, box[3];
+    cuuint64_t sizes[3], strides[2];
+};
+
+static cudaError_t make(const struct cuda_facts *facts, CUtensorMap *map, const struct tensor_map_matrix *matrix,
+                        const struct shape *shape)
 {
     encode_tiled *encode;
     memcpy(&encode, &facts->encode_tensor_map, sizeof encode);  /* C has no cast from an object's pointer to a function's */
     if (!encode)
         return cudaErrorNotSupported;
-    const cuuint64_t sizes[2]  = { (cuuint64_t)matrix->columns, (cuuint64_t)matrix->rows }, strides[1] = { matrix->stride };
-    const cuuint32_t box[2]    = { TENSOR_MAP_COLUMNS, (cuuint32_t)matrix->box_rows }, steps[2] = { 1, 1 };
+    const cuuint32_t          steps[3] = { 1, 1, 1 };
     const CUtensorMapDataType type =
         matrix->type == DTYPE_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+    const CUtensorMapSwizzle swizzle = shape->box[0] == 64   ? CU_TENSOR_MAP_SWIZZLE_128B
+                                       : shape->box[0] == 32 ? CU_TENSOR_MAP_SWIZZLE_64B
+                                                             : CU_TENSOR_MAP_SWIZZLE_32B;
     void *base;
     memcpy(&base, &matrix->base, sizeof base);  /* the driver's prototype knows no const */
-    const CUresult result = encode(map, type, 2, base, sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                                   CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+    const CUresult result = encode(map, type, shape->rank, base, shape->sizes, shape->strides, shape->box, steps,
+                                   CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                                    CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t tensor_map_make(const struct cuda_facts *facts, CUtensorMap *map, const struct tensor_map_matrix *matrix)
+{
+    const struct shape shape = { .rank = 2, .box = { TENSOR_MAP_COLUMNS, (cuuint32_t)matrix->box_rows },
+                                 .sizes = { (cuuint64_t)matrix->columns, (cuuint64_t)matrix->rows },
+                                 .strides = { matrix->stride } };
+    return make(facts, map, matrix, &shape);
+}
+
+cudaError_t tensor_map_make_heads(const struct cuda_facts *facts, CUtensorMap *map, const struct tensor_map_matrix *matrix,
+                                  int heads, int box_columns)
+{
+    const struct shape shape = { .rank = 3, .box = { (cuuint32_t)box_columns, 1, (cuuint32_t)matrix->box_rows },
+                                 .sizes = { (cuuint64_t)matrix->columns, (cuuint64_t)heads, (cuuint64_t)matrix->rows },
+                                 .strides = { (cuuint64_t)matrix->columns * 2, matrix->stride } };
+    return make(facts, map, matrix, &shape);
 }

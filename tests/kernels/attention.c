@@ -2,6 +2,9 @@
 #include "kernels/bf16.h"
 #include "tests/kernels/harness.h"
 
+#include <math.h>
+#include <string.h>
+
 static struct matrix random_heads(int rows, int width, enum dtype type)
 {
     struct matrix floats = matrix_random(rows, width, 0);
@@ -56,6 +59,40 @@ static void run_case(const struct kernels *tested, enum kind kind, int longest, 
     guarded_free_all();
 }
 
+static void poison_row(struct matrix *m, int row, int width, enum dtype type)
+{
+    static const float numbers[] = { INFINITY, -INFINITY, NAN };
+    for (int i = 0; i < width; i++)
+        if (type == DTYPE_F32)
+            ((float *)matrix_row(m, row))[i] = numbers[i % 3];
+        else
+            ((uint16_t *)matrix_row(m, row))[i] = bf16_from_float(numbers[i % 3]);
+}
+
+/* The keys or the values of one row become no numbers: the rows before it keep their bytes. */
+static void later_row_case(const struct kernels *tested, enum kind kind, int rows, int head_size)
+{
+    const int      starts[] = { 0, rows }, place = random_int(1, rows - 1);
+    enum dtype     type = kind == BF16 ? DTYPE_BF16 : DTYPE_F32;
+    struct matrix  q = random_heads(rows, head_size, type), k = random_heads(rows, head_size, type),
+                   v = random_heads(rows, head_size, type);
+    struct matrix  clean = matrix_new(rows, head_size, 4, 0), y = matrix_new(rows, head_size, 4, 0);
+    struct attention_args args = { .q = q.rows, .k = k.rows, .v = v.rows, .q_stride = q.stride, .k_stride = k.stride,
+                                   .v_stride = v.stride, .type = type, .heads = 1, .kv_heads = 1, .head_size = head_size,
+                                   .scale = 0.125f, .causal = true, .starts = starts, .y = clean.rows, .y_stride = clean.stride,
+                                   .y_type = DTYPE_F32 };
+    void *scratch = guarded_new((attention_scratch_bytes(head_size, rows) + 63) / 64 * 64);
+    bool  same    = true;
+    kernel_of(tested, kind)(&args, 0, 0, 1, scratch);
+    poison_row(random_bits() & 1 ? &k : &v, place, head_size, type);
+    args.y = y.rows;
+    kernel_of(tested, kind)(&args, 0, 0, 1, scratch);
+    for (int row = 0; row < place; row++)
+        same = same && memcmp(matrix_row(&clean, row), matrix_row(&y, row), sizeof(float) * (size_t)head_size) == 0;
+    check(same, "%d rows, heads of %d: no numbers in row %d reach an earlier one", rows, head_size, place);
+    guarded_free_all();
+}
+
 static void kind_tests(const struct kernels *tested, enum kind kind, const char *name)
 {
     static const int lengths[] = { 1, 2, 5, 6, 7, 13, 14, 15, 16, 17, 31, 32, 33, 61, 97 }, sizes[] = { 8, 16, 24, 32, 40, 64, 80, 128, 256 };
@@ -66,6 +103,8 @@ static void kind_tests(const struct kernels *tested, enum kind kind, const char 
         run_case(tested, kind, RANDOM_OF(lengths), RANDOM_OF(sizes));
     for (int i = 0; i < (options.quick ? 0 : 14); i++)
         run_case(tested, kind, tiles[i % 7], 32);
+    for (int times = 0; kind != S16 && times < (options.quick ? 10 : 60); times++)
+        later_row_case(tested, kind, times % 6 == 5 ? RANDOM_OF(tiles) : 1 + RANDOM_OF(lengths), RANDOM_OF(sizes));
     group_end();
 }
 

@@ -178,8 +178,13 @@ static void rows_group(void)
 static void wgmma_group(enum dtype type, const char *name)
 {
     static const int lengths[] = { 129, 191, 1, 192, 193, 256, 30, 255, 64 }, long_ones[] = { 385, 40, 641 };
+    static const int padded[] = { 8, 32, 40, 72, 80, 96, 160, 256 };
     if (!group_begin(name, facts.architecture == 90))
         return;
+    for (int i = 0; i < COUNT(padded); i++) {
+        attention_case(ATTENTION_CUDA_WGMMA, type, lengths, options.quick ? 1 : 3, (struct heads){ 2, 1, padded[i], false });
+        attention_case(ATTENTION_CUDA_WGMMA, type, lengths + 3, 2, (struct heads){ 1, 1, padded[i], true });
+    }
     for (int size = 64; size <= 128; size *= 2) {
         attention_case(ATTENTION_CUDA_WGMMA, type, lengths, 4, (struct heads){ 2, 1, size, false });
         attention_case(ATTENTION_CUDA_WGMMA, type, lengths + 3, options.quick ? 3 : 6, (struct heads){ 1, 1, size, true });

@@ -157,6 +157,8 @@ static cudaError_t run_both(const struct cuda_launch *launch, void *context)
     const cudaError_t     error = attention_schedule_launch(launch, &r->args, r->schedule, &r->choice);
     if (error != cudaSuccess)
         return error;
+    if (r->choice.variant == ATTENTION_CUDA_ROWS)
+        return kernels->attention_f32(launch, &r->args, r->schedule);
     return (r->choice.variant == ATTENTION_CUDA_MMA ? attention_mma_launch : attention_sm90_launch)(launch, &r->args, r->schedule,
                                                                                                     &r->choice);
 }
@@ -171,19 +173,19 @@ static struct matrix attention_of(const struct matrix *all, const struct packing
     for (int i = 0; i < count; i++)
         lengths[i] = p->starts[order[i] + 1] - p->starts[order[i]];
     struct packing own = packing_new(lengths, count, spare, spare / 3);
-    struct matrix  qkv = matrix_new(DTYPE_BF16, own.token_cap, 3 * HEADS * head_size, 8);
-    struct matrix  y   = matrix_new(DTYPE_BF16, own.token_cap, HEADS * head_size, 8);
+    struct matrix  qkv = matrix_new(all->type, own.token_cap, 3 * HEADS * head_size, 8);
+    struct matrix  y   = matrix_new(all->type, own.token_cap, HEADS * head_size, 8);
     matrix_fill_rows(&qkv, 0, NAN);
     for (int i = 0; i < count; i++)
         copy_rows(&qkv, own.starts[i], all, p->starts[order[i]], lengths[i]);
     matrix_upload(&qkv);
-    const size_t         part = (size_t)(HEADS * head_size) * 2;
+    const size_t         part = (size_t)(HEADS * head_size * dtype_bits(all->type) / 8);
     struct attention_run run  = { .args = { .q = qkv.device, .k = qkv.device + part, .v = qkv.device + 2 * part,
                                             .q_stride = qkv.stride, .k_stride = qkv.stride, .v_stride = qkv.stride,
-                                            .type = DTYPE_BF16, .heads = HEADS,
+                                            .type = all->type, .heads = HEADS,
                                             .kv_heads = HEADS, .head_size = head_size, .scale = 0.125f, .causal = causal,
                                             .starts = own.device_starts, .y = y.device, .y_stride = y.stride,
-                                            .y_type = DTYPE_BF16 } };
+                                            .y_type = all->type } };
     struct cuda_launch   launch = launch_of(&own, CUDA_ROWS_TOKENS);
     struct cuda_facts    fewer  = facts;
     fewer.processors            = count == 1 ? 1 : facts.processors;
@@ -234,11 +236,84 @@ static void attention_same_bits(const char *name, bool hopper)
     for (int causal = 0; causal < 2; causal++) {
         attention_setting(64, causal, hopper);
         attention_setting(128, causal, hopper);
-        if (!hopper && !options.quick) {
-            attention_setting(32, causal, hopper);
-            attention_setting(72, causal, hopper);
+        if (!options.quick) {
+            attention_setting(hopper ? 80 : 32, causal, hopper);
+            attention_setting(hopper ? 256 : 72, causal, hopper);
         }
     }
+    group_end();
+}
+
+/* ---- causality: what a later row holds does not reach an earlier one ---- */
+
+/* What column c of a poisoned row holds. */
+static double no_number(int c, bool turned)
+{
+    const double numbers[] = { INFINITY, -INFINITY, NAN };
+    return turned ? -numbers[c % 3] : numbers[c % 3];
+}
+
+/* Rows from `place` on see infinities of one sign; from `again` on, where it is inside, of both. */
+static bool seen_as_expected(const struct matrix *y, int start, int end, int place, int again)
+{
+    bool right = true;
+    for (int r = place; r < end - start; r++)
+        for (int c = 0; c < y->columns; c++) {
+            const double actual = matrix_get(y, start + r, c), expected = r < again ? no_number(c, false) : NAN;
+            right = right && (isnan(expected) ? isnan(actual) : actual == expected);
+        }
+    return right;
+}
+
+/* In each sequence, row `place` and the second after it hold no numbers: in the values, or in the keys. */
+static void later_rows(const struct matrix *clean, const struct matrix *among, const struct packing *p, int place, bool keys,
+                       int head_size, bool hopper)
+{
+    static const int order[SEQUENCES] = { 0, 1, 2, 3, 4, 5, 6 };
+    struct matrix    all = matrix_new(clean->type, clean->rows, clean->columns, 8);
+    const int        first = (keys ? 1 : 2) * HEADS * head_size;
+    copy_rows(&all, 0, clean, 0, p->tokens);
+    for (int s = 0; s < SEQUENCES; s++)
+        for (int r = place; r <= place + 2 && p->starts[s] + r < p->starts[s + 1]; r += 2)
+            for (int c = 0; c < HEADS * head_size; c++)
+                matrix_set(&all, p->starts[s] + r, first + c, no_number(c, r > place));
+    const struct matrix y = attention_of(&all, p, order, SEQUENCES, 0, head_size, true, hopper);
+    for (int s = 0; s < SEQUENCES; s++) {
+        const int start = p->starts[s], length = p->starts[s + 1] - start;
+        check(first_difference(&y, start, among, start, length < place ? length : place) < 0,
+              "heads of %d: %s of row %d of %d reach an earlier one", head_size, keys ? "keys" : "values", place, length);
+        if (!keys)
+            check(seen_as_expected(&y, start, start + length, place, place + 2),
+                  "heads of %d: values of row %d of %d are not seen by it and later ones", head_size, place, length);
+    }
+}
+
+static void later_rows_setting(enum dtype type, int head_size, int count, bool hopper)
+{
+    static const int lengths[SEQUENCES] = { 5, 330, 16, 64, 131, 33, 70 }, order[SEQUENCES] = { 0, 1, 2, 3, 4, 5, 6 };
+    static const int places[] = { 15, 64, 129, 1, 2, 16, 30, 47, 63, 65, 127, 128, 191, 192, 255, 256, 328 };
+    struct packing   p     = packing_new(lengths, SEQUENCES, 0, 0);
+    struct matrix    all   = matrix_random(type, p.tokens, 3 * HEADS * head_size, 8, 1.5f);
+    struct matrix    among = attention_of(&all, &p, order, SEQUENCES, 0, head_size, true, hopper);
+    for (int i = 0; i < count && i < (int)(sizeof places / sizeof *places); i++) {
+        later_rows(&all, &among, &p, places[i], false, head_size, hopper);
+        if (i % 4 == 0)
+            later_rows(&all, &among, &p, places[i], true, head_size, hopper);
+    }
+    memory_free_all();
+}
+
+static void later_rows_group(const char *name, bool hopper)
+{
+    static const int sizes[] = { 256, 80, 32, 72, 96, 128 };
+    if (!group_begin(name, !hopper || facts.architecture == 90))
+        return;
+    later_rows_setting(DTYPE_BF16, 64, options.quick ? 2 : 17, hopper);
+    later_rows_setting(DTYPE_F16, 64, 2, hopper);
+    for (int i = 0; i < (options.quick ? 1 : 6); i++)
+        later_rows_setting(DTYPE_BF16, sizes[i], 2, hopper);
+    if (!hopper)
+        later_rows_setting(DTYPE_F32, 64, 2, hopper);
     group_end();
 }
 
@@ -248,4 +323,6 @@ void same_bits_cases(void)
     norm_same_bits();
     attention_same_bits("same_bits_attention_mma", false);
     attention_same_bits("same_bits_attention_wgmma", true);
+    later_rows_group("later_rows_mma", false);
+    later_rows_group("later_rows_wgmma", true);
 }
