@@ -7,7 +7,7 @@
 #include <time.h>
 
 const char *const settings_devices[]    = { "auto", "cpu", "cuda", NULL };
-const char *const settings_precisions[] = { "auto", "fp32", "bf16", "int8", NULL };
+const char *const settings_precisions[] = { "auto", "fp32", "bf16", "int8", "fp8", NULL };
 
 double session_now(void)
 {

@@ -38,7 +38,7 @@ extern const char *const settings_precisions[];
     "  --model NAME|FOLDER   a fetched model, organisation/name of a Hugging Face cache, or a folder\n" \
     "                        (default: all-minilm-l6-v2)\n"                                          \
     "  --device NAME         auto, cpu or cuda; cuda is an error where there is none\n"              \
-    "  --precision NAME      auto, fp32, bf16 or int8\n"                                             \
+    "  --precision NAME      auto, fp32, bf16, int8 or fp8 (a Hopper GPU alone)\n"                   \
     "  --threads N           default: what affinity and control group grant\n"                       \
     "  --memory SIZE         never use more than this, such as 512M\n"                               \
     "  --device-memory SIZE  the same for the memory of a GPU\n"                                     \

@@ -27,6 +27,7 @@ static enum dtype precision_of(const struct recto_engine *engine, recto_precisio
     case RECTO_PRECISION_FP32: return DTYPE_F32;
     case RECTO_PRECISION_BF16: return DTYPE_BF16;
     case RECTO_PRECISION_INT8: return DTYPE_I8;
+    case RECTO_PRECISION_FP8: return DTYPE_F8_E4M3;
     case RECTO_PRECISION_AUTO: break;
     }
     return engine->device.accelerator || device_has_fast_bf16(&engine->device) ? DTYPE_BF16 : DTYPE_F32;
@@ -34,11 +35,25 @@ static enum dtype precision_of(const struct recto_engine *engine, recto_precisio
 
 static status check_precision(const struct recto_engine *engine, enum dtype precision, struct error *error)
 {
-    if (engine->device.accelerator && precision == DTYPE_I8)
+    const struct device *device = &engine->device;
+    if (device->accelerator ? device->accelerator->offers(device, precision) : precision != DTYPE_F8_E4M3)
+        return STATUS_OK;
+    if (precision == DTYPE_F8_E4M3)
         return error_set(error, STATUS_USAGE,
-                         "precision int8 is not offered by device %s: expected auto, bf16 or fp32, or device cpu",
-                         engine->device.name);
-    return STATUS_OK;
+                         "precision fp8 needs a Hopper GPU (sm_90), device %s computes with %s: expected auto, bf16 or fp32",
+                         device->name, device->variant);
+    return error_set(error, STATUS_USAGE,
+                     "precision int8 is not offered by device %s: expected auto, bf16 or fp32, or device cpu", device->name);
+}
+
+static recto_precision public_precision(enum dtype precision)
+{
+    switch (precision) {
+    case DTYPE_F32: return RECTO_PRECISION_FP32;
+    case DTYPE_BF16: return RECTO_PRECISION_BF16;
+    case DTYPE_F8_E4M3: return RECTO_PRECISION_FP8;
+    default: return RECTO_PRECISION_INT8;
+    }
 }
 
 static struct bert_config config_of(const struct model_folder *folder, enum dtype precision)
@@ -177,13 +192,10 @@ void recto_model_close(recto_model *model)
 
 recto_status recto_model_describe(const recto_model *model, recto_model_info *info)
 {
-    const struct model_folder *folder    = model->folder;
-    const enum dtype           precision = model->config.precision;
-    recto_model_info           all       = {
+    const struct model_folder *folder = model->folder;
+    recto_model_info           all    = {
         .struct_size  = info->struct_size,
-        .precision    = precision == DTYPE_F32    ? RECTO_PRECISION_FP32
-                        : precision == DTYPE_BF16 ? RECTO_PRECISION_BF16
-                                                  : RECTO_PRECISION_INT8,
+        .precision    = public_precision(model->config.precision),
         .folder       = folder->path,
         .dimensions   = folder->dimensions,
         .max_tokens   = folder->max_tokens,

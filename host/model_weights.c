@@ -17,7 +17,12 @@ struct weights_place {
 
 static const char *precision_name(enum dtype precision)
 {
-    return precision == DTYPE_F32 ? "fp32" : precision == DTYPE_BF16 ? "bf16" : "int8";
+    switch (precision) {
+    case DTYPE_F32: return "fp32";
+    case DTYPE_BF16: return "bf16";
+    case DTYPE_F8_E4M3: return "fp8";
+    default: return "int8";
+    }
 }
 
 static bool in_rows(const struct recto_model *model) { return model->engine->device.accelerator != NULL; }

@@ -212,19 +212,28 @@ static status read_row(const struct linear_work *w, int row, float *out, struct 
     return read_floats(w->tensors[row / w->parameter->n], (size_t)(row % w->parameter->n) * k, k, out, error);
 }
 
-/* One panel's worth of rows, each as long as the accelerator's stride, the tail zero. */
-static status append_rows(struct packer *p, const struct linear_work *w, struct error *error)
+/* One row as an accelerator reads it; returns its scale, which DTYPE_F8_E4M3 alone has. */
+static float convert_row(enum dtype type, const float *row, size_t k, void *out)
+{
+    if (type == DTYPE_F8_E4M3)
+        return linear_pack_e4m3(row, (int)k, out);
+    if (type == DTYPE_BF16)
+        for (size_t i = 0; i < k; i++)
+            ((uint16_t *)out)[i] = bf16_from_float(row[i]);
+    else
+        memcpy(out, row, k * sizeof *row);
+    return 1.0f;
+}
+
+/* One panel's worth of rows from output `first` on, each as long as the accelerator's stride, the tail zero. */
+static status append_rows(struct packer *p, const struct linear_work *w, int first, struct error *error)
 {
     const struct linear_parameter *parameter = w->parameter;
     const size_t                   k = (size_t)parameter->k, stride = p->weight_stride(parameter->type, parameter->k);
     char                          *out = w->panel;
     memset(out, 0, LINEAR_PANEL * stride);
     for (size_t row = 0; row < LINEAR_PANEL; row++, out += stride)
-        if (parameter->type == DTYPE_BF16)
-            for (size_t i = 0; i < k; i++)
-                ((uint16_t *)(void *)out)[i] = bf16_from_float(w->rows[row * k + i]);
-        else
-            memcpy(out, w->rows + row * k, k * sizeof *w->rows);
+        w->scales[(size_t)first + row] = convert_row(parameter->type, w->rows + row * k, k, out);
     return pack_writer_append(p->writer, w->panel, LINEAR_PANEL * stride, error);
 }
 
@@ -247,7 +256,7 @@ static status pack_panels(struct packer *p, struct linear_work *w, struct error 
         if (result != STATUS_OK)
             break;
         if (p->weight_stride) {
-            result = append_rows(p, w, error);
+            result = append_rows(p, w, first, error);
             continue;
         }
         linear_pack_panel(&args, &packed);
@@ -313,6 +322,8 @@ static status packer_linear(void *user, const struct linear_parameter *parameter
         result = pack_biases(p, &w, error);
     if (result == STATUS_OK && parameter->type == DTYPE_I8)
         result = pack_int8_parts(p, &w, error);
+    if (result == STATUS_OK && parameter->type == DTYPE_F8_E4M3)
+        result = add_blob(p, &w, "scales", w.scales, sizeof(float) * (size_t)w.padded, error);
     for (int i = 0; i < parameter->parts && result == STATUS_OK; i++) {
         safetensors_drop(w.from[i], w.tensors[i]->data, w.tensors[i]->bytes);
         bytes += w.tensors[i]->bytes;
@@ -507,14 +518,17 @@ static status bind_int8_parts(const struct pack_places *p, const struct linear_p
 static status bind_linear(void *user, const struct linear_parameter *parameter, struct linear_weight *weight, struct error *error)
 {
     const struct pack_places *p    = user;
-    const void               *bias = NULL;
+    const void               *bias = NULL, *scales = NULL;
     *weight            = (struct linear_weight){ .n = parameter->parts * parameter->n, .k = parameter->k, .type = parameter->type };
     size_t bytes       = p->weight_stride ? p->weight_stride(weight->type, weight->k) * (size_t)linear_padded(weight->n)
                                           : linear_weight_bytes(weight->type, weight->n, weight->k);
     status result      = bind_part(p, parameter, "panels", bytes, &weight->panels, error);
     if (result == STATUS_OK)
         result = bind_part(p, parameter, "bias", sizeof(float) * (size_t)linear_padded(weight->n), &bias, error);
-    weight->bias = bias;
+    if (result == STATUS_OK && weight->type == DTYPE_F8_E4M3)
+        result = bind_part(p, parameter, "scales", sizeof(float) * (size_t)linear_padded(weight->n), &scales, error);
+    weight->bias   = bias;
+    weight->scales = scales;
     if (result == STATUS_OK && weight->type == DTYPE_I8)
         result = bind_int8_parts(p, parameter, weight, error);
     return result;

@@ -127,7 +127,8 @@ typedef enum recto_precision {
     RECTO_PRECISION_AUTO,  /* bf16 where the device computes it faster than fp32, else fp32 */
     RECTO_PRECISION_FP32,
     RECTO_PRECISION_BF16,
-    RECTO_PRECISION_INT8
+    RECTO_PRECISION_INT8,  /* the CPU's alone */
+    RECTO_PRECISION_FP8    /* e4m3 linears, on a Hopper GPU alone */
 } recto_precision;
 
 /* Return non-zero to stop. done and total count bytes of weights. */

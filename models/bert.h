@@ -26,7 +26,7 @@ struct bert_config {
     bool              normalize;
     int               dense_count;
     struct bert_dense dense[BERT_DENSE_MAX];
-    enum dtype        precision;  /* of the linears: DTYPE_F32, DTYPE_BF16 or DTYPE_I8 */
+    enum dtype        precision;  /* of the linears: DTYPE_F32, DTYPE_BF16, DTYPE_I8 or DTYPE_F8_E4M3 */
 };
 
 struct bert_layer {

@@ -18,7 +18,7 @@ struct linear_parameter {
     const char  *weights[LINEAR_PARTS]; /* [n, k] each */
     const char  *biases[LINEAR_PARTS];  /* [n] each; null where the layer has none */
     int          n, k;                  /* of one part */
-    enum dtype   type;                  /* DTYPE_F32, DTYPE_BF16 or DTYPE_I8 */
+    enum dtype   type;                  /* DTYPE_F32, DTYPE_BF16, DTYPE_I8 or DTYPE_F8_E4M3 */
     const float *scores;                /* [k] DTYPE_I8: how large each input is; its outliers are kept in f32. Null: none */
 };
 

@@ -35,6 +35,8 @@ struct accelerator_rates {
 };
 
 struct accelerator {
+    /* Whether it computes a network of this precision. */
+    bool (*offers)(const struct device *device, enum dtype precision);
     /* What a plan needs of an arena. */
     size_t (*run_bytes)(const struct plan *plan);
 

@@ -3,7 +3,8 @@
  * Precision: weights and what travels between them are bf16, sums, residuals, norms and the vectors of sequences fp32. bf16
  * because its range is that of fp32, so no model needs scaling, because tensor cores take it at the rate of fp16, and because
  * packed weights are half as large; fp32 where rounding would add up from layer to layer. fp32 weights can be asked for, to
- * compare with: no tensor core multiplies them. int8 is not offered: it would need the CPU's own rules of rounding.
+ * compare with: no tensor core multiplies them. fp8 where it is asked for and the chip is Hopper: weights and the inputs of linears
+ * are e4m3 with a scale a row, all else as with bf16. int8 is not offered: it would need the CPU's own rules of rounding.
  *
  * Errors are of two kinds. Most are over when the call returns: memory that is not there, a launch that was refused. After a
  * fault of the device (an illegal address, a failed kernel) every later call of the process fails: the device is lost, which is

@@ -93,17 +93,38 @@ static cudaError_t linear_norm(const struct walk *w, const struct plan_node *nod
     return w->kernels->linear_norm_bf16(&w->launch, &args);
 }
 
+/* `x` again as e4m3, into the node's copy, with the scales of its rows. */
+static cudaError_t quantize(const struct walk *w, const struct plan_node *node)
+{
+    struct fp8_args args = { .x = buffer_of(w, node->x), .x_type = type_of(w, node->x), .x_stride = stride_of(w, node->x),
+                             .width = plan_buffer(w->run->plan, node->x)->width, .y = buffer_of(w, node->copy),
+                             .y_stride = stride_of(w, node->copy), .scales = buffer_of(w, node->copy_scales) };
+    return w->kernels->quantize_fp8 ? w->kernels->quantize_fp8(&w->launch, &args) : cudaErrorNotSupported;
+}
+
+static cuda_launch_linear *linear_for(const struct cuda_kernels *kernels, enum dtype weight)
+{
+    switch (weight) {
+    case DTYPE_F32: return kernels->linear_f32;
+    case DTYPE_BF16: return kernels->linear_bf16;
+    case DTYPE_F8_E4M3: return kernels->linear_fp8;
+    default: return NULL;
+    }
+}
+
 static cudaError_t linear(const struct walk *w, const struct plan_node *node)
 {
     struct linear_args args = { .weight = node->linear, .x = buffer_of(w, node->x), .x_stride = stride_of(w, node->x),
-                                .act = node->act, .residual = buffer_of(w, node->residual),
+                                .x_scales = buffer_of(w, node->x_scales), .act = node->act,
+                                .residual = buffer_of(w, node->residual),
                                 .residual_stride = stride_of(w, node->residual), .y = buffer_of(w, node->y),
                                 .y_stride = stride_of(w, node->y), .y_type = type_of(w, node->y) };
-    if (node->linear->type != DTYPE_F32 && node->linear->type != DTYPE_BF16)
+    cuda_launch_linear *launch = linear_for(w->kernels, node->linear->type);
+    if (!launch)
         return cudaErrorNotSupported;
     if (node->norm.kind != NORM_NONE && w->kernels->linear_norm_fits(w->launch.facts, node->linear, node->act))
         return linear_norm(w, node, &args);
-    cudaError_t result = (node->linear->type == DTYPE_BF16 ? w->kernels->linear_bf16 : w->kernels->linear_f32)(&w->launch, &args);
+    cudaError_t result = launch(&w->launch, &args);
     if (result == cudaSuccess && node->norm.kind != NORM_NONE)
         return norm(w, node, node->y);
     return result == cudaSuccess && node->copy != NO_BUFFER ? convert(w, node, node->y) : result;
@@ -177,7 +198,7 @@ static cudaError_t launch_node(struct walk *w, const struct plan_node *node)
     case OP_ATTENTION: return attention(w, node);
     case OP_POOL: return pool(w, node);
     case OP_NORMALIZE: return normalize(w, node);
-    case OP_QUANTIZE:
+    case OP_QUANTIZE: return quantize(w, node);
     case OPS: break;
     }
     return cudaErrorNotSupported;

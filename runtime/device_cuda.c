@@ -11,6 +11,12 @@
  * least is what lets it show its rate, the most what bounds its memory and the wait of whoever comes next. */
 enum { RUNS = 2, PACK_LEAST = 2048, PACK_MOST = 16384 };
 
+static bool offers(const struct device *device, enum dtype precision)
+{
+    const struct cuda_device *cuda = device->backend;
+    return precision == DTYPE_F8_E4M3 ? cuda->context.kernels->linear_fp8 != NULL : precision != DTYPE_I8;
+}
+
 static size_t run_bytes(const struct plan *plan) { return cuda_layout_of(plan).arena_bytes; }
 
 static void forget(const struct device *device, const struct plan *plan)
@@ -65,11 +71,12 @@ static void close_device(struct device *device)
 }
 
 static const struct accelerator accelerator = {
-    .run_bytes = run_bytes, .lane_open = cuda_lane_open, .lane_close = cuda_lane_close, .lane_fit = cuda_lane_fit,
-    .lane_run = cuda_lane_run, .forget = forget, .weight_stride = kernels_cuda_weight_stride, .weights_open = cuda_weights_open,
-    .weights_close = cuda_weights_close, .weights_base = cuda_weights_base, .weights_put = cuda_weights_put,
-    .weights_finish = cuda_weights_finish, .weights_sleep = cuda_weights_sleep, .weights_wake = cuda_weights_wake,
-    .usage = usage, .rates = rates, .range_begin = range_begin, .range_end = range_end, .close = close_device,
+    .offers = offers, .run_bytes = run_bytes, .lane_open = cuda_lane_open, .lane_close = cuda_lane_close,
+    .lane_fit = cuda_lane_fit, .lane_run = cuda_lane_run, .forget = forget, .weight_stride = kernels_cuda_weight_stride,
+    .weights_open = cuda_weights_open, .weights_close = cuda_weights_close, .weights_base = cuda_weights_base,
+    .weights_put = cuda_weights_put, .weights_finish = cuda_weights_finish, .weights_sleep = cuda_weights_sleep,
+    .weights_wake = cuda_weights_wake, .usage = usage, .rates = rates, .range_begin = range_begin, .range_end = range_end,
+    .close = close_device,
 };
 
 status device_cuda(struct device *device, const struct device_request *request, bool *absent, struct error *error)

@@ -99,13 +99,14 @@ static int add_buffer(struct plan *p, enum plan_rows rows, int width, enum dtype
     return p->buffer_count++;
 }
 
-static int add_scales(struct plan *p, enum plan_rows rows)
+/* One for each row: a struct quantized_row for u8, an f32 for e4m3. */
+static int add_scales(struct plan *p, enum plan_rows rows, enum dtype codes)
 {
     int buffer = add_buffer(p, rows, 1, DTYPE_F32);
     if (buffer != NO_BUFFER) {
         struct plan_buffer *b = &p->buffers[buffer];
-        b->row_scales         = true;
-        b->stride             = sizeof(struct quantized_row);
+        b->row_scales         = codes == DTYPE_U8;
+        b->stride             = codes == DTYPE_U8 ? sizeof(struct quantized_row) : sizeof(float);
         b->bytes = b->stride * (size_t)(rows == ROWS_TOKENS ? p->caps.tokens : p->caps.sequences);
     }
     return buffer;
@@ -188,7 +189,7 @@ static int as_u8(struct plan *p, plan_value x, const struct linear_weight *w, in
     if (!n || as_f32(p, x) == NO_BUFFER)
         return NO_BUFFER;
     int copy    = add_buffer(p, n->rows, width_of(p, n), DTYPE_U8);
-    *scales     = add_scales(p, n->rows);
+    *scales     = add_scales(p, n->rows, DTYPE_U8);
     n           = producer(p, x);
     if (!n)
         return NO_BUFFER;
@@ -204,6 +205,40 @@ static int as_u8(struct plan *p, plan_value x, const struct linear_weight *w, in
     n->copy_for    = w;
     return copy;
 }
+
+/* The buffers that hold x as e4m3: codes, and scales in *scales. By a node of its own: no producer knows a row's largest element
+ * before the row is whole. */
+static int as_e4m3(struct plan *p, plan_value x, int *scales)
+{
+    struct plan_node *n = producer(p, x);
+    if (!n)
+        return NO_BUFFER;
+    int            source = n->y;
+    enum plan_rows rows   = n->rows;
+    int            codes  = add_buffer(p, rows, width_of(p, n), DTYPE_F8_E4M3);
+    *scales               = add_scales(p, rows, DTYPE_F8_E4M3);
+    n                     = add_node(p, OP_QUANTIZE, rows, "to e4m3");
+    if (!n)
+        return NO_BUFFER;
+    n->x           = source;
+    n->copy        = codes;
+    n->copy_scales = *scales;
+    return codes;
+}
+
+/* The buffer that holds x in the type that a weight wants. */
+static int as_input(struct plan *p, plan_value x, const struct linear_weight *w, int *scales)
+{
+    switch (w->type) {
+    case DTYPE_F32: return as_f32(p, x);
+    case DTYPE_BF16: return as_bf16(p, x);
+    case DTYPE_F8_E4M3: return as_e4m3(p, x, scales);
+    default: return as_u8(p, x, w, scales);
+    }
+}
+
+/* Whether what lies between linears and attention is bf16. */
+static bool travels_narrow(const struct plan *p) { return p->precision == DTYPE_BF16 || p->precision == DTYPE_F8_E4M3; }
 
 plan_value op_embed(struct plan *p, const struct embed_weight *w)
 {
@@ -245,10 +280,10 @@ static plan_value add_linear(struct plan *p, plan_value x, const struct linear_w
     if (width_of(p, from) != w->k)
         fail(p, STATUS_INTERNAL, "a linear of another width than its value");
     int scales = NO_BUFFER;
-    int source = w->type == DTYPE_F32 ? as_f32(p, x) : w->type == DTYPE_BF16 ? as_bf16(p, x) : as_u8(p, x, w, &scales);
+    int source = as_input(p, x, w, &scales);
     int added  = residual ? as_f32(p, *residual) : NO_BUFFER;
-    /* Between bf16 weights everything travels as bf16, except what is added to later. */
-    enum dtype type  = p->precision == DTYPE_BF16 && rows == ROWS_TOKENS && !residual ? DTYPE_BF16 : DTYPE_F32;
+    /* Between bf16 or e4m3 weights everything travels as bf16, except what is added to later. */
+    enum dtype type  = travels_narrow(p) && rows == ROWS_TOKENS && !residual ? DTYPE_BF16 : DTYPE_F32;
     int        width = act == LINEAR_SILU_GATE ? w->n / 2 : w->n;
     int        y     = add_buffer(p, rows, width, type);
     struct plan_node *n = add_node(p, OP_LINEAR, rows, what);
@@ -305,8 +340,8 @@ plan_value op_attention(struct plan *p, plan_value qkv, const struct attention_s
     int width = shape->heads * shape->head_size;
     if (width_of(p, from) != width + 2 * shape->kv_heads * shape->head_size)
         fail(p, STATUS_INTERNAL, "attention of another width than its value");
-    int        source = p->precision == DTYPE_BF16 ? as_bf16(p, qkv) : as_f32(p, qkv);
-    enum dtype type   = p->precision == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F32;
+    int        source = travels_narrow(p) ? as_bf16(p, qkv) : as_f32(p, qkv);
+    enum dtype type   = travels_narrow(p) ? DTYPE_BF16 : DTYPE_F32;
     int        y      = add_buffer(p, ROWS_TOKENS, width, type);
     struct plan_node *n = add_node(p, OP_ATTENTION, ROWS_TOKENS, "attention");
     if (n) {

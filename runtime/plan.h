@@ -61,7 +61,7 @@ struct plan_caps {
     int workers;    /* threads that may share one run */
 };
 
-/* precision: of the network's linears, DTYPE_F32, DTYPE_BF16 or DTYPE_I8. */
+/* precision: of the network's linears, DTYPE_F32, DTYPE_BF16, DTYPE_I8 or DTYPE_F8_E4M3. */
 MUST_CHECK status plan_begin(struct plan **plan, struct pool *pool, const struct plan_caps *caps, enum dtype precision,
                              struct error *error);
 /* Lifetimes and layout. The plan is closed on failure. */
@@ -88,7 +88,7 @@ struct plan_buffer {
     enum plan_rows rows;
     int            width;
     enum dtype     type;         /* of an element; quantised_rows below instead */
-    bool           row_scales;   /* holds one struct quantized_row a row */
+    bool           row_scales;   /* holds one struct quantized_row a row; the scales of e4m3 are rows of one f32 */
     size_t         stride;       /* bytes from row to row */
     size_t         bytes;        /* at the caps */
     size_t         offset;       /* in the arena */
@@ -104,10 +104,10 @@ struct plan_node {
     int            what;       /* where in the label the node's own name begins */
     enum plan_rows rows;
     int            x;          /* buffer read */
-    int            x_scales;   /* its row scales, for u8 */
+    int            x_scales;   /* its row scales, for u8 and e4m3 */
     int            residual;   /* buffer added */
     int            y;          /* buffer written: the value itself */
-    int            copy;       /* the value again in the type that its reader wants: bf16 or u8 */
+    int            copy;       /* the value again in the type that its reader wants: bf16, u8 or e4m3 */
     int            copy_scales;
     enum linear_act              act;
     struct norm_weight           norm;        /* OP_NORM, or after OP_LINEAR */

@@ -19,9 +19,10 @@
  * the first attention of a forward pass, fills device memory of attention_schedule_bytes once, and all layers read it.
  *
  * Weights. `panels` of a struct linear_weight is [n padded to LINEAR_PANEL][k] here, row by row, row stride
- * kernels_cuda_weight_stride, aligned to 256 bytes; bf16, or f32 for the few small layers that are kept so. Outputs past n
+ * kernels_cuda_weight_stride, aligned to 256 bytes; bf16, e4m3, or f32 for the few small layers that are kept so. Outputs past n
  * are zero rows. bias is f32 [n padded]. Arithmetic: products of bf16, sums in fp32; norms, residuals, pooling and everything
- * that is one vector a sequence in fp32.
+ * that is one vector a sequence in fp32. fp8: products of e4m3, 128 of k summed by the matrix unit, which keeps some 14 bits, and
+ * these sums added in fp32; then times the row's scale, times the output's.
  */
 #ifndef RECTO_KERNELS_CUDA_KERNELS_CUDA_H
 #define RECTO_KERNELS_CUDA_KERNELS_CUDA_H
@@ -89,14 +90,16 @@ typedef cudaError_t cuda_launch_linear_norm(const struct cuda_launch *launch, co
 /* Whether the launcher above takes it, whatever the rows: else the table's linear and norm do, which add in another order. */
 typedef bool cuda_linear_norm_fits(const struct cuda_facts *facts, const struct linear_weight *weight, enum linear_act act);
 typedef cudaError_t cuda_launch_convert(const struct cuda_launch *launch, const struct convert_args *args);
-/* y[r] = x[r] / scales[r] as e4m3, rounded to even; scales[r] = max |x[r]| / 448, or 1 for a row of zeros. `y` counts bytes. */
+/* y[r] = x[r] * (448 / m) as e4m3, rounded to even, m the largest |x[r]|; scales[r] = m / 448. Rows whose m is below
+ * QUANTIZE_LEAST_RANGE are zeros with scale 1. Rows of x and y start at multiples of 16 bytes. */
 struct fp8_args {
-    const float *x;
-    size_t       x_stride;  /* bytes */
-    int          width;
-    uint8_t     *y;
-    size_t       y_stride;  /* bytes */
-    float       *scales;    /* [rows] */
+    const void *x;         /* [rows, width] */
+    enum dtype  x_type;    /* DTYPE_F32 or DTYPE_BF16 */
+    size_t      x_stride;  /* bytes */
+    int         width;
+    uint8_t    *y;         /* [rows, width] */
+    size_t      y_stride;  /* bytes */
+    float      *scales;    /* [rows] */
 };
 typedef cudaError_t cuda_launch_fp8(const struct cuda_launch *launch, const struct fp8_args *args);
 typedef cudaError_t cuda_launch_rotary(const struct cuda_launch *launch, const struct rotary_args *args);
@@ -113,8 +116,9 @@ struct cuda_kernels {
     cuda_launch_linear    *linear_f32;     /* x, weight and y f32 */
     cuda_launch_linear_norm *linear_norm_bf16;
     cuda_linear_norm_fits   *linear_norm_fits;
+    cuda_launch_linear    *linear_fp8;     /* x and weight e4m3, as linear_bf16 otherwise; null where no hardware multiplies it */
     cuda_launch_convert   *convert_bf16;
-    cuda_launch_fp8       *quantize_fp8;
+    cuda_launch_fp8       *quantize_fp8;   /* null with linear_fp8 */
     cuda_launch_rotary    *rotary_half;
     cuda_launch_attention *attention_schedule;
     cuda_launch_attention *attention_bf16; /* q, k, v and y bf16 */

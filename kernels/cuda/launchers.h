@@ -14,8 +14,9 @@ cuda_launch_linear    linear_f32_cuda, linear_bf16_cuda;
 cuda_launch_linear    linear_bf16_sm90;  /* the Hopper path; what it does not cover goes to linear_bf16_cuda */
 cuda_launch_linear_norm linear_norm_bf16_sm90;
 cuda_linear_norm_fits   linear_norm_fits;  /* on 9.0 alone */
+cuda_launch_linear    linear_fp8_sm90;
 cuda_launch_convert   convert_bf16_cuda;
-cuda_launch_fp8       quantize_fp8_cuda;
+cuda_launch_fp8       quantize_fp8_sm90;
 cuda_launch_rotary    rotary_half_cuda;
 cuda_launch_attention attention_schedule_cuda, attention_bf16_cuda, attention_f16_cuda, attention_f32_cuda;
 cuda_launch_attention attention_bf16_sm90, attention_f16_sm90;

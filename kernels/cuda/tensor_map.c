@@ -21,11 +21,13 @@ static cudaError_t make(const struct cuda_facts *facts, CUtensorMap *map, const 
     if (!encode)
         return cudaErrorNotSupported;
     const cuuint32_t          steps[3] = { 1, 1, 1 };
-    const CUtensorMapDataType type =
-        matrix->type == DTYPE_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
-    const CUtensorMapSwizzle swizzle = shape->box[0] == 64   ? CU_TENSOR_MAP_SWIZZLE_128B
-                                       : shape->box[0] == 32 ? CU_TENSOR_MAP_SWIZZLE_64B
-                                                             : CU_TENSOR_MAP_SWIZZLE_32B;
+    const CUtensorMapDataType type     = matrix->type == DTYPE_BF16  ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                         : matrix->type == DTYPE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                                                     : CU_TENSOR_MAP_DATA_TYPE_UINT8;
+    const cuuint32_t         bytes     = shape->box[0] * (cuuint32_t)dtype_bits(matrix->type) / 8;  /* of a box's row */
+    const CUtensorMapSwizzle swizzle   = bytes == 128  ? CU_TENSOR_MAP_SWIZZLE_128B
+                                         : bytes == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
+                                                       : CU_TENSOR_MAP_SWIZZLE_32B;
     void *base;
     memcpy(&base, &matrix->base, sizeof base);  /* the driver's prototype knows no const */
     const CUresult result = encode(map, type, shape->rank, base, shape->sizes, shape->strides, shape->box, steps,
@@ -36,7 +38,8 @@ static cudaError_t make(const struct cuda_facts *facts, CUtensorMap *map, const 
 
 cudaError_t tensor_map_make(const struct cuda_facts *facts, CUtensorMap *map, const struct tensor_map_matrix *matrix)
 {
-    const struct shape shape = { .rank = 2, .box = { TENSOR_MAP_COLUMNS, (cuuint32_t)matrix->box_rows },
+    const cuuint32_t   columns = (cuuint32_t)(TENSOR_MAP_BOX_BYTES * 8 / dtype_bits(matrix->type));
+    const struct shape shape = { .rank = 2, .box = { columns, (cuuint32_t)matrix->box_rows },
                                  .sizes = { (cuuint64_t)matrix->columns, (cuuint64_t)matrix->rows },
                                  .strides = { matrix->stride } };
     return make(facts, map, matrix, &shape);

@@ -1,5 +1,5 @@
-/* tensor_map.h: how TMA sees a matrix: rows of 16-bit elements, taken in boxes that land in shared memory in rows of 128 bytes,
- * swizzled (swizzle_128 in fragments.cuh). What lies beyond the matrix reads as zero and is not written.
+/* tensor_map.h: how TMA sees a matrix: rows of 8 or 16-bit elements, taken in boxes that land in shared memory in rows of 128
+ * bytes, swizzled (swizzle_128 in fragments.cuh). What lies beyond the matrix reads as zero and is not written.
  *
  * Or a matrix of heads: each row is `heads` times `columns` elements side by side, and coordinates are column, head, row. Boxes
  * of 32 or 16 columns land in rows of 64 or 32 bytes, swizzled likewise; columns past a head's end read as zeros.
@@ -15,11 +15,11 @@
 extern "C" {
 #endif
 
-enum { TENSOR_MAP_COLUMNS = 64 };  /* of a box: 128 bytes */
+enum { TENSOR_MAP_BOX_BYTES = 128 };  /* of a box's row */
 
 struct tensor_map_matrix {
     const void *base;      /* aligned to 16 */
-    enum dtype  type;      /* DTYPE_BF16 or DTYPE_F16 */
+    enum dtype  type;      /* DTYPE_BF16, DTYPE_F16 or DTYPE_F8_E4M3 */
     int         columns, rows;
     size_t      stride;    /* bytes, a multiple of 16 */
     int         box_rows;  /* up to 256 */

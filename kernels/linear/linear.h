@@ -44,11 +44,11 @@ enum linear_act {
 
 struct linear_weight {
     int          n, k;
-    enum dtype   type;       /* DTYPE_F32, DTYPE_BF16 or DTYPE_I8 */
+    enum dtype   type;       /* DTYPE_F32, DTYPE_BF16 or DTYPE_I8; DTYPE_F8_E4M3 on a GPU */
     const void  *panels;
     const float *bias;       /* [n padded] */
+    const float *scales;     /* [n padded] DTYPE_I8 and DTYPE_F8_E4M3 */
     /* DTYPE_I8 alone: */
-    const float   *scales;   /* [n padded] */
     const int32_t *sums;     /* [n padded] sum of the column's integers */
     const float   *keep;     /* [k] 1, or 0 for outlier columns: those stay out of a row's range and get code `zero` */
     int            outliers; /* inputs computed in f32, zero in the panels; 0 to LINEAR_MAX_OUTLIERS */
@@ -68,6 +68,7 @@ struct linear_args {
     const void                 *x;
     size_t                      x_stride;         /* bytes */
     const struct quantized_row *x_rows;           /* [rows] for DTYPE_I8, else null */
+    const float                *x_scales;         /* [rows] for DTYPE_F8_E4M3, else null */
     enum linear_act             act;
     const float                *residual;         /* [rows, n] or null */
     size_t                      residual_stride;  /* bytes */

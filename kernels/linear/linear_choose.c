@@ -17,14 +17,15 @@ static const struct {
 struct linear_tile linear_cuda_tile(enum linear_cuda_variant variant) { return variants[variant].tile; }
 const char        *linear_cuda_name(enum linear_cuda_variant variant) { return variants[variant].name; }
 
-/* The activations that a tile is built with: large ones are for what models have many rows of. */
-static bool built(enum linear_cuda_variant variant, enum linear_act act)
+/* The activations that a tile is built with: large ones are for what models have many rows of. e4m3 needs two sums an output,
+ * which leaves no registers for 256 columns. */
+static bool built(enum linear_cuda_variant variant, enum dtype type, enum linear_act act)
 {
+    const bool gelu = act == LINEAR_GELU_ERF || act == LINEAR_GELU_TANH, narrow = type == DTYPE_F8_E4M3;
     switch (variant) {
-    case LINEAR_CUDA_WGMMA_128X256:
-        return act == LINEAR_NONE || act == LINEAR_GELU_ERF || act == LINEAR_GELU_TANH || act == LINEAR_SILU_GATE;
-    case LINEAR_CUDA_WGMMA_128X192: return act == LINEAR_NONE;
-    case LINEAR_CUDA_WGMMA_64X64: return act == LINEAR_NONE || act == LINEAR_GELU_ERF || act == LINEAR_GELU_TANH;
+    case LINEAR_CUDA_WGMMA_128X256: return !narrow && (act == LINEAR_NONE || gelu || act == LINEAR_SILU_GATE);
+    case LINEAR_CUDA_WGMMA_128X192: return act == LINEAR_NONE || (narrow && gelu);
+    case LINEAR_CUDA_WGMMA_64X64: return act == LINEAR_NONE || gelu;
     default: return true;
     }
 }
@@ -32,11 +33,12 @@ static bool built(enum linear_cuda_variant variant, enum linear_act act)
 bool linear_cuda_can(const struct cuda_facts *facts, enum linear_cuda_variant variant, const struct linear_weight *weight,
                      enum linear_act act)
 {
+    const bool hopper = variant >= LINEAR_CUDA_WGMMA_64X64;
     if (variant < LINEAR_CUDA_MMA_64X64)
         return weight->type == DTYPE_F32;
-    if (weight->type != DTYPE_BF16 || !built(variant, act))
+    if (!(weight->type == DTYPE_BF16 || (weight->type == DTYPE_F8_E4M3 && hopper)))
         return false;
-    return variant < LINEAR_CUDA_WGMMA_64X64 || (facts->architecture == 90 && facts->encode_tensor_map);
+    return built(variant, weight->type, act) && (!hopper || (facts->architecture == 90 && facts->encode_tensor_map));
 }
 
 static int divided_up(int a, int b) { return (a + b - 1) / b; }

@@ -39,7 +39,7 @@ static inline struct kernel_shape linear_shape(const struct cuda_launch *launch,
     const double                rows    = launch_rows_cap(launch), element = dtype_bits(w->type) / 8.0;
     const double                columns = args->act == LINEAR_SILU_GATE ? w->n / 2 : w->n;
     struct kernel_shape         shape   = {};
-    shape.name                          = w->type == DTYPE_F32 ? "linear_f32" : "linear_bf16";
+    shape.name       = w->type == DTYPE_F32 ? "linear_f32" : w->type == DTYPE_BF16 ? "linear_bf16" : "linear_fp8";
     shape.bytes      = (rows * w->k + (double)w->n * w->k) * element + rows * columns * dtype_bits(args->y_type) / 8;
     shape.bytes     += args->residual ? rows * columns * 4 : 0;
     shape.operations = 2.0 * rows * w->n * w->k;

@@ -1,7 +1,9 @@
 #include "kernels/linear/linear_pack.h"
 
 #include "kernels/bf16.h"
+#include "kernels/e4m3.h"
 #include "kernels/math/math_ref.h"
+#include "kernels/quantize/quantize.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -99,6 +101,18 @@ void linear_pack_panel(const struct linear_pack_args *args, struct linear_pack_r
         pack_bf16(args, result->panel);
     else
         pack_s8(args, result);
+}
+
+float linear_pack_e4m3(const float *row, int k, uint8_t *codes)
+{
+    float largest = 0.0f;
+    for (int i = 0; i < k; i++)
+        largest = fmaxf(largest, fabsf(row[i]));
+    const bool  any     = largest >= QUANTIZE_LEAST_RANGE;
+    const float inverse = any ? E4M3_MAX / largest : 0.0f;
+    for (int i = 0; i < k; i++)
+        codes[i] = e4m3_from_float(row[i] * inverse);
+    return any ? largest / E4M3_MAX : 1.0f;
 }
 
 void linear_pack_choose(const float *scores, int k, int count, int32_t *columns)

@@ -28,6 +28,10 @@ struct linear_pack_result {
 
 void linear_pack_panel(const struct linear_pack_args *args, struct linear_pack_result *result);
 
+/* One row of weights as e4m3, as GPUs read it: codes[i] = row[i] * (448 / m) rounded to even, m the largest
+ * |row[i]|. Returns the scale m / 448; for a row whose m is below QUANTIZE_LEAST_RANGE codes of 0, and 1. */
+float linear_pack_e4m3(const float *row, int k, uint8_t *codes);
+
 /* The `count` greatest of k scores, the lower column first among equals; returned in ascending order of columns. */
 void linear_pack_choose(const float *scores, int k, int count, int32_t *columns);
 

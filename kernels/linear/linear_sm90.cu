@@ -1,9 +1,14 @@
-/* linear.h on Hopper: TMA brings slices of 64 along k into a ring of stages, wgmma multiplies them.
+/* linear.h on Hopper: TMA brings slices of 128 bytes along k into a ring of stages, wgmma multiplies them.
  *
  * Blocks are persistent: block b takes tiles b, b + blocks, ... Warpgroup 0 is the producer: one of its threads keeps the ring
- * full, across the ends of tiles. Each other warpgroup owns 64 rows of the tile with all its columns; one product of 64 along
- * k stays in flight while the next is issued. The consumers meet nowhere but in the ring, so one of them may be ahead by as
+ * full, across the ends of tiles. Each other warpgroup owns 64 rows of the tile with all its columns; one slice's product stays in
+ * flight while the next is issued. The consumers meet nowhere but in the ring, so one of them may be ahead by as
  * many stages as there are: while it is in its epilogue the other multiplies, and the other way round.
+ *
+ * e4m3: the matrix unit cuts products and their sum off some 13 bits below the greatest of them, always toward zero, so that
+ * long sums shrink. What it adds up of one slice, 128 of k, therefore goes to sums of its own in f32. An output takes two
+ * registers then: 192 columns fill a consumer's, 256 do not fit. Nothing of a consumer is in flight while it adds to its sums;
+ * the other one multiplies.
  *
  * Results in bf16 leave through shared memory: boxes of 64 x 64, two for each consumer in turn, written by stmatrix and
  * fetched by TMA stores. Results in f32 go straight from registers, where four lanes fill a sector of 32 bytes.
@@ -21,6 +26,8 @@ enum {
 
 struct wgmma_work {
     CUtensorMap            x, weight, y;
+    const float           *x_scales;       /* [rows], of e4m3 */
+    const float           *scales;         /* [n padded], of e4m3 */
     int                    n, k;           /* of the weight */
     struct linear_epilogue epilogue;
     bool                   through_boxes;  /* y leaves by TMA */
@@ -133,17 +140,36 @@ DEVICE void wgmma_store_rows(const struct wgmma_work &w, const float (&d)[COLUMN
     }
 }
 
-template <int CONSUMERS, int COLUMNS, int ACT>
+/* From sums of codes to what they stand for: times the row's scale, times the output's. */
+template <int COLUMNS>
+DEVICE void wgmma_scaled(const struct wgmma_work &w, const float (&sums)[COLUMNS / 2], float (&d)[COLUMNS / 2], int row0, int live,
+                         int column0)
+{
+    const int   lane = warp_lane(), row = row0 + (int)threadIdx.x % 128 / 32 * 16 + fragment_c_row(lane, 0);
+    const float upper = row < live ? w.x_scales[row] : 0.0f, lower = row + 8 < live ? w.x_scales[row + 8] : 0.0f;
+#pragma unroll
+    for (int i = 0; i < COLUMNS / 8; i++) {
+        const int    column = column0 + i * 8 + fragment_c_column(lane, 0);
+        const float2 scale  = column < w.n ? *(const float2 *)(w.scales + column) : make_float2(0.0f, 0.0f);
+        d[4 * i]            = sums[4 * i] * upper * scale.x;
+        d[4 * i + 1]        = sums[4 * i + 1] * upper * scale.y;
+        d[4 * i + 2]        = sums[4 * i + 2] * lower * scale.x;
+        d[4 * i + 3]        = sums[4 * i + 3] * lower * scale.y;
+    }
+}
+
+template <int CONSUMERS, int COLUMNS, int ACT, class T>
 __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const __grid_constant__ struct wgmma_work w)
 {
-    constexpr int ROWS = 64 * CONSUMERS, STAGES = wgmma_stages(COLUMNS);
-    constexpr int X_BYTES = ROWS * WGMMA_ROW_BYTES, W_BYTES = COLUMNS * WGMMA_ROW_BYTES;
+    constexpr int  ROWS = 64 * CONSUMERS, STAGES = wgmma_stages(COLUMNS), SLICE = WGMMA_ROW_BYTES / (int)sizeof(T);
+    constexpr bool PROMOTED = sizeof(T) == 1;
+    constexpr int  X_BYTES = ROWS * WGMMA_ROW_BYTES, W_BYTES = COLUMNS * WGMMA_ROW_BYTES;
     SHARED_DYNAMIC(uint8_t, shared, 1024);
     const uint32_t x = shared_address(shared), weight = x + STAGES * X_BYTES, boxes = weight + STAGES * W_BYTES;
     const uint32_t full = boxes + CONSUMERS * WGMMA_BOXES * WGMMA_BOX, empty = full + STAGES * 8;
     const int      warpgroup = warpgroup_index(), live = live_count(w.rows);
     const int      row_tiles = (live + ROWS - 1) / ROWS, column_tiles = (w.n + COLUMNS - 1) / COLUMNS;
-    const int      tiles = row_tiles * column_tiles, slices = (w.k + WGMMA_SLICE - 1) / WGMMA_SLICE;
+    const int      tiles = row_tiles * column_tiles, slices = (w.k + SLICE - 1) / SLICE;
     if (threadIdx.x == 0) {
         for (int i = 0; i < STAGES; i++) {
             mbarrier_init(full + i * 8, 1);
@@ -166,8 +192,8 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const _
             for (int s = 0; s < slices; s++) {
                 mbarrier_wait(empty + stage * 8, parity);
                 mbarrier_arrive_expect(full + stage * 8, X_BYTES + W_BYTES);
-                tma_load_2d(x + stage * X_BYTES, &w.x, full + stage * 8, s * WGMMA_SLICE, row_tile * ROWS);
-                tma_load_2d(weight + stage * W_BYTES, &w.weight, full + stage * 8, s * WGMMA_SLICE, column_tile * COLUMNS);
+                tma_load_2d(x + stage * X_BYTES, &w.x, full + stage * 8, s * SLICE, row_tile * ROWS);
+                tma_load_2d(weight + stage * W_BYTES, &w.weight, full + stage * 8, s * SLICE, column_tile * COLUMNS);
                 wgmma_next_stage<STAGES>(&stage, &parity);
             }
         }
@@ -180,19 +206,31 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const _
     const uint32_t boxes_own = boxes + (uint32_t)((warpgroup - 1) * WGMMA_BOXES * WGMMA_BOX);
     const uint64_t a0 = wgmma_descriptor(x + (uint32_t)(warpgroup - 1) * 64 * WGMMA_ROW_BYTES, 16, 1024, wgmma_swizzle_128);
     const uint64_t b0 = wgmma_descriptor(weight, 16, 1024, wgmma_swizzle_128);
-    float          d[COLUMNS / 2];
+    float          d[COLUMNS / 2], sums[COLUMNS / 2];  /* sums: PROMOTED alone */
     int            stage = 0, turn = 0;
     uint32_t       parity = 0;
     for (int tile = (int)blockIdx.x; tile < tiles; tile += (int)gridDim.x) {
         int row_tile, column_tile, before = 0;
         wgmma_tile_at(tile, row_tiles, column_tiles, &row_tile, &column_tile);
+        if constexpr (PROMOTED)
+#pragma unroll
+            for (int i = 0; i < COLUMNS / 2; i++)
+                sums[i] = 0.0f;
         for (int s = 0; s < slices; s++) {
             mbarrier_wait(full + stage * 8, parity);
             const uint64_t a = a0 + (uint64_t)(stage * X_BYTES / 16), b = b0 + (uint64_t)(stage * W_BYTES / 16);
             wgmma_fence();
-            wgmma_slice(d, a, b, s > 0);
+            wgmma_slice<T>(d, a, b, !PROMOTED && s > 0);
             wgmma_commit();
-            if (s > 0) {
+            if constexpr (PROMOTED) {
+                wgmma_wait<0>();
+                wgmma_settle(d);
+                if (lead)
+                    mbarrier_arrive(empty + stage * 8);
+#pragma unroll
+                for (int i = 0; i < COLUMNS / 2; i++)
+                    sums[i] += d[i];
+            } else if (s > 0) {
                 wgmma_wait<1>();  /* the slice before is done, this one under way */
                 if (lead)
                     mbarrier_arrive(empty + before * 8);
@@ -200,12 +238,16 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const _
             before = stage;
             wgmma_next_stage<STAGES>(&stage, &parity);
         }
-        wgmma_wait<0>();
-        wgmma_settle(d);
-        if (lead)
-            mbarrier_arrive(empty + before * 8);
         const int row0 = row_tile * ROWS + (warpgroup - 1) * 64, column0 = column_tile * COLUMNS;
         const int out0 = ACT == LINEAR_SILU_GATE ? column0 / 2 : column0;
+        if constexpr (PROMOTED) {
+            wgmma_scaled<COLUMNS>(w, sums, d, row0, live, column0);
+        } else {
+            wgmma_wait<0>();
+            wgmma_settle(d);
+            if (lead)
+                mbarrier_arrive(empty + before * 8);
+        }
         if (w.through_boxes)
             wgmma_store_boxes<COLUMNS, ACT>(w, d, warpgroup, boxes_own, &turn, row0, column0, out0);
         else
@@ -216,14 +258,16 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_wgmma(const _
 }
 
 /* Null: not built. Large tiles are for what encoders and decoders have many rows of. */
-static const void *wgmma_handle(enum linear_cuda_variant variant, enum linear_act act)
+static const void *wgmma_handle(enum linear_cuda_variant variant, enum dtype type, enum linear_act act)
 {
-#define BUILT(consumers, columns, a)                                                                          \
-    if (act == a && variant == (columns == 256   ? LINEAR_CUDA_WGMMA_128X256                                  \
-                                : columns == 192 ? LINEAR_CUDA_WGMMA_128X192                                  \
-                                : columns == 128 ? LINEAR_CUDA_WGMMA_128X128                                  \
-                                                 : LINEAR_CUDA_WGMMA_64X64))                                  \
-        return KERNEL_HANDLE(linear_wgmma<consumers, columns, a>);
+#define BUILT_OF(dtype, T, consumers, columns, a)                                                             \
+    if (type == dtype && act == a && variant == (columns == 256   ? LINEAR_CUDA_WGMMA_128X256                 \
+                                                 : columns == 192 ? LINEAR_CUDA_WGMMA_128X192                 \
+                                                 : columns == 128 ? LINEAR_CUDA_WGMMA_128X128                 \
+                                                                  : LINEAR_CUDA_WGMMA_64X64))                 \
+        return KERNEL_HANDLE(linear_wgmma<consumers, columns, a, T>);
+#define BUILT(consumers, columns, a) BUILT_OF(DTYPE_BF16, __nv_bfloat16, consumers, columns, a)
+#define BUILT_E4M3(consumers, columns, a) BUILT_OF(DTYPE_F8_E4M3, uint8_t, consumers, columns, a)
     BUILT(2, 256, LINEAR_NONE)
     BUILT(2, 256, LINEAR_GELU_ERF)
     BUILT(2, 256, LINEAR_GELU_TANH)
@@ -239,7 +283,22 @@ static const void *wgmma_handle(enum linear_cuda_variant variant, enum linear_ac
     BUILT(1, 64, LINEAR_NONE)
     BUILT(1, 64, LINEAR_GELU_ERF)
     BUILT(1, 64, LINEAR_GELU_TANH)
+    BUILT_E4M3(2, 192, LINEAR_NONE)
+    BUILT_E4M3(2, 192, LINEAR_GELU_ERF)
+    BUILT_E4M3(2, 192, LINEAR_GELU_TANH)
+    BUILT_E4M3(2, 128, LINEAR_NONE)
+    BUILT_E4M3(2, 128, LINEAR_GELU_ERF)
+    BUILT_E4M3(2, 128, LINEAR_GELU_TANH)
+    BUILT_E4M3(2, 128, LINEAR_SILU_GATE)
+    BUILT_E4M3(2, 128, LINEAR_RELU)
+    BUILT_E4M3(2, 128, LINEAR_SILU)
+    BUILT_E4M3(2, 128, LINEAR_TANH)
+    BUILT_E4M3(1, 64, LINEAR_NONE)
+    BUILT_E4M3(1, 64, LINEAR_GELU_ERF)
+    BUILT_E4M3(1, 64, LINEAR_GELU_TANH)
 #undef BUILT
+#undef BUILT_E4M3
+#undef BUILT_OF
     return NULL;
 }
 
@@ -248,9 +307,9 @@ static cudaError_t make_maps(const struct cuda_launch *launch, const struct line
 {
     const struct linear_weight    *weight = args->weight;
     const int                      rows   = launch_rows_cap(launch);
-    const struct tensor_map_matrix x      = { args->x, DTYPE_BF16, weight->k, rows, args->x_stride, tile->rows };
-    const struct tensor_map_matrix m      = { weight->panels, DTYPE_BF16, weight->k, weight->n,
-                                              kernels_cuda_weight_stride(DTYPE_BF16, weight->k), tile->columns };
+    const struct tensor_map_matrix x      = { args->x, weight->type, weight->k, rows, args->x_stride, tile->rows };
+    const struct tensor_map_matrix m      = { weight->panels, weight->type, weight->k, weight->n,
+                                              kernels_cuda_weight_stride(weight->type, weight->k), tile->columns };
     const struct tensor_map_matrix y      = { args->y, DTYPE_BF16, w->epilogue.n, rows, args->y_stride, 64 };
     cudaError_t                    error  = tensor_map_make(launch->facts, &w->x, &x);
     if (error == cudaSuccess)
@@ -265,10 +324,12 @@ extern "C" cudaError_t linear_sm90_launch(const struct cuda_launch *launch, cons
 {
     const struct linear_tile tile      = linear_cuda_tile(variant);
     const int                consumers = tile.rows / 64, rows = launch_rows_cap(launch);
-    const void              *kernel    = wgmma_handle(variant, args->act);
+    const void              *kernel    = wgmma_handle(variant, args->weight->type, args->act);
     if (!kernel)
         return cudaErrorNotSupported;
     struct wgmma_work w     = {};
+    w.x_scales              = args->x_scales;
+    w.scales                = args->weight->scales;
     w.n                     = args->weight->n;
     w.k                     = args->weight->k;
     w.epilogue              = linear_epilogue_of(args);
@@ -288,4 +349,11 @@ extern "C" cudaError_t linear_sm90_launch(const struct cuda_launch *launch, cons
 extern "C" cudaError_t linear_bf16_sm90(const struct cuda_launch *launch, const struct linear_args *args)
 {
     return linear_bf16_cuda(launch, args);  /* its chooser knows both */
+}
+
+extern "C" cudaError_t linear_fp8_sm90(const struct cuda_launch *launch, const struct linear_args *args)
+{
+    if (args->weight->type != DTYPE_F8_E4M3 || (args->y_type != DTYPE_BF16 && args->y_type != DTYPE_F32))
+        return cudaErrorNotSupported;
+    return linear_cuda_launch(launch, args, linear_cuda_choose(launch->facts, args->weight, args->act, launch_rows_cap(launch)));
 }

@@ -230,8 +230,8 @@ static void registers_read(const struct emu_product *p, float a[64][32])
 
 typedef float row8 __attribute__((vector_size(32)));
 
-/* c [64, n] += a [64, k] b [k, n]; sums run along k. */
-static inline __attribute__((always_inline)) void multiply(float (*c)[256], float (*a)[32], float (*b)[256], int n, int k)
+/* c [64, n] += a [64, 16] b [16, n]; sums run along k. */
+static inline __attribute__((always_inline)) void multiply(float (*c)[256], float (*a)[32], float (*b)[256], int n)
 {
     for (int i = 0; i < 64; i++)
         for (int j = 0; j < n; j += 32) {
@@ -239,7 +239,7 @@ static inline __attribute__((always_inline)) void multiply(float (*c)[256], floa
             int  parts = n - j < 32 ? (n - j) / 8 : 4;
             for (int v = 0; v < parts; v++)
                 sum[v] = out[v];
-            for (int kk = 0; kk < k; kk++)
+            for (int kk = 0; kk < 16; kk++)
                 for (int v = 0; v < parts; v++)
                     sum[v] += a[i][kk] * ((const row8 *)(const void *)&b[kk][j])[v];
             for (int v = 0; v < parts; v++)
@@ -247,23 +247,75 @@ static inline __attribute__((always_inline)) void multiply(float (*c)[256], floa
         }
 }
 
-static void multiply_any(float (*c)[256], float (*a)[32], float (*b)[256], int n, int k) { multiply(c, a, b, n, k); }
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static void multiply_avx2(float (*c)[256], float (*a)[32], float (*b)[256], int n, int k)
+typedef int32_t word8 __attribute__((vector_size(32)));
+
+enum { E4M3_KEPT = 13 };  /* bits below the greatest exponent */
+
+/* The power of two of a number: 2^exponent; of numbers below the normal ones of e4m3 the least normal one, of zero zero. */
+static inline float e4m3_power(float value)
 {
-    multiply(c, a, b, n, k);
+    union { float value; uint32_t bits; } power = { value };
+    power.bits &= 0x7f800000;
+    return power.value > 0 && power.value < 0x1p-6f ? 0x1p-6f : power.value;
+}
+
+/* c [64, n] += a [64, 32] b [32, n] of e4m3 as Hopper adds, after what was published of measurements: the 32 products and the old
+ * sum are shifted to the greatest exponent among them, that of a product being the sum of its factors', and cut off, toward
+ * zero, 13 bits below it; they are added exactly, and the sum is cut to 13 bits of fraction. */
+static inline __attribute__((always_inline)) void multiply_e4m3(float (*c)[256], float (*a)[32], float (*b)[256], int n)
+{
+    static __thread float power_b[32][256] __attribute__((aligned(64)));
+    for (int kk = 0; kk < 32; kk++)
+        for (int j = 0; j < n; j++)
+            power_b[kk][j] = e4m3_power(b[kk][j]);
+    for (int i = 0; i < 64; i++) {
+        float power_a[32];
+        for (int kk = 0; kk < 32; kk++)
+            power_a[kk] = e4m3_power(a[i][kk]);
+        for (int j = 0; j < n; j += 8) {
+            row8 *out = (row8 *)(void *)&c[i][j], before = *out, most = (row8)((word8)before & 0x7f800000), sum;
+            for (int kk = 0; kk < 32; kk++) {
+                row8 power = power_a[kk] * *(const row8 *)(const void *)&power_b[kk][j];
+                most       = (row8)(((word8)power & (power > most)) | ((word8)most & ~(power > most)));
+            }
+            most += (row8)((most == 0) & 0x3f800000);  /* nothing but zeros */
+            const row8 kept = (float)(1 << E4M3_KEPT) / most;
+            sum             = __builtin_convertvector(__builtin_convertvector(before * kept, word8), row8) + before * 0;
+            for (int kk = 0; kk < 32; kk++) {
+                row8 product = a[i][kk] * *(const row8 *)(const void *)&b[kk][j];
+                sum += __builtin_convertvector(__builtin_convertvector(product * kept, word8), row8) + product * 0;  /* NaNs stay */
+            }
+            *out = (row8)((word8)(sum / kept) & ~((1 << (23 - E4M3_KEPT)) - 1));
+        }
+    }
+}
+
+static void multiply_any(float (*c)[256], float (*a)[32], float (*b)[256], int n, bool e4m3)
+{
+    if (e4m3)
+        multiply_e4m3(c, a, b, n);
+    else
+        multiply(c, a, b, n);
+}
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void multiply_avx2(float (*c)[256], float (*a)[32], float (*b)[256], int n, bool e4m3)
+{
+    if (e4m3)
+        multiply_e4m3(c, a, b, n);
+    else
+        multiply(c, a, b, n);
 }
 #endif
 
-static void multiply_best(float (*c)[256], float (*a)[32], float (*b)[256], int n, int k)
+static void multiply_best(float (*c)[256], float (*a)[32], float (*b)[256], int n, bool e4m3)
 {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2")) {
-        multiply_avx2(c, a, b, n, k);
+        multiply_avx2(c, a, b, n, e4m3);
         return;
     }
 #endif
-    multiply_any(c, a, b, n, k);
+    multiply_any(c, a, b, n, e4m3);
 }
 
 static void registers_check(const struct emu_product *p)
@@ -291,7 +343,7 @@ static void product_run(struct emu_block *block, struct emu_warpgroup *g, struct
     }
     if (!w->accumulate)
         memset(p->tile->c, 0, sizeof p->tile->c);
-    multiply_best(p->tile->c, a, b, w->n, w->type == EMU_E4M3 ? 32 : 16);
+    multiply_best(p->tile->c, a, b, w->n, w->type == EMU_E4M3);
     emu_worker->counters.wgmma++;
 }
 

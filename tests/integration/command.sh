@@ -65,7 +65,7 @@ refuse 2 "embed has no option '-x'" embed -x
 refuse 2 "embed has no option '--thingumbob'; see recto embed --help" embed --thingumbob
 refuse 2 "--model needs a value" embed --model
 refuse 2 "--truncate takes no value" embed --truncate=yes
-refuse 2 "--precision is 'fp23', expected auto, fp32, bf16 or int8" embed --precision fp23
+refuse 2 "--precision is 'fp23', expected auto, fp32, bf16, int8 or fp8" embed --precision fp23
 refuse 2 "--device is 'gpu', expected auto, cpu or cuda" embed --device=gpu
 refuse 2 "--format is 'xml', expected jsonl, npy or raw" embed --format xml
 refuse 2 "--threads is '0', expected a number from 1 to 1024" embed --threads 0
@@ -205,6 +205,7 @@ awk -F '[][]' '{ n = split($2, a, ","); if (n != 384 || index($1, "{\"index\":" 
     die "the lines of jsonl"
 "$recto" embed some --precision fp32 --dimensions 100 --format raw | head -c 400 > body
 [ "$(bytes body)" = 400 ] || die "--dimensions 100"
+refuse 2 "precision fp8 needs a Hopper GPU (sm_90), device cpu computes with" embed some --device cpu --precision fp8
 refuse 2 "--dimensions is 385, the model's vectors have 384" embed some --dimensions 385
 refuse 2 "the model has no prompts, 'query' was asked for" embed some --prompt query
 refuse 4 "" embed some --memory 16M

@@ -147,13 +147,14 @@ static void convert_access(const struct access *of)
 
 static void fp8_access(const struct access *of)
 {
-    struct matrix      x = matrix_random(DTYPE_F32, ROWS, of->size, 0, 1), y = matrix_new(DTYPE_U8, ROWS, of->size, 0);
+    struct matrix      x = matrix_random(of->type, ROWS, of->size, 0, 1), y = matrix_new(DTYPE_U8, ROWS, of->size, 0);
     struct matrix      scales = matrix_new(DTYPE_F32, 1, ROWS, 0);
-    struct fp8_args    args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .width = of->size,
+    struct fp8_args    args   = { .x = x.device, .x_type = of->type, .x_stride = x.stride, .width = of->size,
                                   .y = (uint8_t *)(void *)y.device, .y_stride = y.stride,
                                   .scales = (float *)(void *)scales.device };
     struct cuda_launch launch = launch_rows(ROWS, ROWS);
-    count(of, &launch, run_fp8, &args);
+    if (kernels->quantize_fp8)
+        count(of, &launch, run_fp8, &args);
 }
 
 /* ---- linears ---- */
@@ -169,19 +170,21 @@ static cudaError_t run_linear(const struct cuda_launch *launch, void *context)
     return linear_cuda_launch(launch, &r->args, r->variant);
 }
 
-/* One tile. Gated, or with a residual where y is f32. */
-static void linear_of(const struct access *of, enum linear_act act)
+/* One tile. Gated, or with a residual where y is f32. `type`: of x and the weight. */
+static void linear_of(const struct access *of, enum dtype type, enum linear_act act)
 {
     const enum linear_cuda_variant variant = (enum linear_cuda_variant)of->variant;
     const struct linear_tile       tile    = linear_cuda_tile(variant);
     const int           rows = tile.rows, n = tile.columns, k = of->size, columns = act == LINEAR_SILU_GATE ? n / 2 : n;
-    const enum dtype    type = variant < LINEAR_CUDA_MMA_64X64 ? DTYPE_F32 : DTYPE_BF16;
+    struct matrix       scales = matrix_random(DTYPE_F32, 2, rows > n ? rows : n, 0, 1);  /* of e4m3: of outputs, of rows */
     struct matrix       x = matrix_random(type, rows, k, 0, 1), weight = matrix_random(type, n, k, 0, 0.1f);
     struct matrix       bias = matrix_random(DTYPE_F32, 1, n, 0, 1), residual = matrix_random(DTYPE_F32, rows, columns, 0, 1);
     struct matrix       y     = matrix_new(of->type, rows, columns, 0);
     const bool          added = of->type == DTYPE_F32 && act == LINEAR_NONE;
-    const struct linear_weight w = { .n = n, .k = k, .type = type, .panels = weight.device, .bias = (float *)(void *)bias.device };
+    const struct linear_weight w = { .n = n, .k = k, .type = type, .panels = weight.device, .bias = (float *)(void *)bias.device,
+                                     .scales = (float *)(void *)scales.device };
     struct linear_run   run = { { .weight = &w, .x = x.device, .x_stride = x.stride, .act = act,
+                                  .x_scales = (float *)(void *)(scales.device + scales.stride),
                                   .residual = added ? (float *)(void *)residual.device : NULL,
                                   .residual_stride = residual.stride, .y = y.device, .y_stride = y.stride, .y_type = of->type },
                                 variant };
@@ -191,8 +194,10 @@ static void linear_of(const struct access *of, enum linear_act act)
     memory_free_all();
 }
 
-static void linear_access(const struct access *of) { linear_of(of, LINEAR_NONE); }
-static void gated_access(const struct access *of) { linear_of(of, LINEAR_SILU_GATE); }
+static enum dtype operands_of(const struct access *of) { return of->variant < LINEAR_CUDA_MMA_64X64 ? DTYPE_F32 : DTYPE_BF16; }
+static void linear_access(const struct access *of) { linear_of(of, operands_of(of), LINEAR_NONE); }
+static void gated_access(const struct access *of) { linear_of(of, operands_of(of), LINEAR_SILU_GATE); }
+static void linear_fp8_access(const struct access *of) { linear_of(of, DTYPE_F8_E4M3, LINEAR_NONE); }
 
 struct linear_norm_run {
     struct linear_norm_args  args;
@@ -301,6 +306,8 @@ static const struct access table[] = {
     { "convert", convert_access, 384, F32, 0, 0, 0, 0, NULL },
     { "convert", convert_access, 768, F32, 0, 0, 0, 0, NULL },
     { "quantize fp8", fp8_access, 768, F32, 0, 0, 0, 0, NULL },
+    { "quantize fp8", fp8_access, 384, BF16, 0, 0, 0, 0, NULL },
+    { "quantize fp8", fp8_access, 3072, BF16, 0, 0, 0, 0, NULL },
 #define LINEARS(title, which)                                          \
     { title " to f32", linear_access, 256, F32, which, 0, 0, 0, NULL },  \
     { title " to bf16", linear_access, 256, BF16, which, 0, 0, 0, NULL }, \
@@ -319,6 +326,12 @@ static const struct access table[] = {
     { "linear norm 128x128", linear_norm_access, 256, F32, LINEAR_NORM_128X128, 0, 0, 0, NULL },
     { "linear norm 128x192", linear_norm_access, 256, F32, LINEAR_NORM_128X192, 0, 0, 0, NULL },
     { "linear norm 128x256", linear_norm_access, 256, F32, LINEAR_NORM_128X256, 0, 0, 0, NULL },
+#define LINEARS_FP8(title, which)                                          \
+    { title " to f32", linear_fp8_access, 256, F32, which, 0, 0, 0, NULL },  \
+    { title " to bf16", linear_fp8_access, 256, BF16, which, 0, 0, 0, NULL }
+    LINEARS_FP8("linear fp8 64x64", LINEAR_CUDA_WGMMA_64X64),
+    LINEARS_FP8("linear fp8 128x128", LINEAR_CUDA_WGMMA_128X128),
+    LINEARS_FP8("linear fp8 128x192", LINEAR_CUDA_WGMMA_128X192),
     { "attention mma", attention_access, 32, BF16, ATTENTION_CUDA_MMA, 0, 0, 0, NULL },
     { "attention mma", attention_access, 64, BF16, ATTENTION_CUDA_MMA, 0, 0, 0, NULL },
     { "attention mma", attention_access, 80, BF16, ATTENTION_CUDA_MMA, 0, 0, 0, NULL },

@@ -242,6 +242,7 @@ double matrix_get(const struct matrix *m, int row, int column)
     case DTYPE_F32: return ((const float *)(const void *)at)[column];
     case DTYPE_BF16: return bf16_to_float(((const uint16_t *)(const void *)at)[column]);
     case DTYPE_F16: return f16_to_float(((const uint16_t *)(const void *)at)[column]);
+    case DTYPE_F8_E4M3: return e4m3_to_float(((const uint8_t *)at)[column]);
     default: return ((const uint8_t *)at)[column];
     }
 }
@@ -253,6 +254,8 @@ void matrix_set(struct matrix *m, int row, int column, double value)
         ((float *)(void *)at)[column] = (float)value;
     else if (m->type == DTYPE_BF16)
         ((uint16_t *)(void *)at)[column] = isnan(value) ? 0x7fff : bf16_from_float((float)value);
+    else if (m->type == DTYPE_F8_E4M3)
+        ((uint8_t *)at)[column] = isnan(value) ? 0xff : e4m3_from_float((float)value);
     else if (m->type == DTYPE_F16)
         ((uint16_t *)(void *)at)[column] = f16_from_float((float)value);
     else

@@ -9,6 +9,7 @@
 
 #include "kernels/bf16.h"
 #include "kernels/cuda/kernels_cuda.h"
+#include "kernels/e4m3.h"
 
 #include <stdbool.h>
 #include <stddef.h>

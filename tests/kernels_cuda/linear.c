@@ -32,27 +32,47 @@ static double activated(enum linear_act act, double v)
     }
 }
 
-/* The sum of weight column n for a row, and the sum of its terms' sizes. */
+/* The sum of weight column n for a row, the sum of its terms' sizes, and what the sum may be off by. */
 struct product {
-    double sum, size;
+    double sum, size, error;
 };
 
-static struct product product_of(const struct matrix *x, const struct matrix *weight, const struct matrix *bias, int row, int n)
+/* What a linear reads. */
+struct operands {
+    struct matrix x, weight, bias, residual;
+    struct matrix x_scales, scales;  /* of e4m3: [1, rows] and [1, n padded] */
+    bool          biased, added;
+};
+
+/* e4m3 is summed by 128 of k. In each product of 32 the matrix unit cuts 33 numbers and their sum off 13 bits below the greatest
+ * of them, which no term and no sum so far exceeds. */
+static struct product product_of(const struct operands *o, int row, int n)
 {
-    struct product p = { 0, 0 };
-    for (int k = 0; k < x->columns; k++) {
-        const double term = matrix_get(x, row, k) * matrix_get(weight, n, k);
-        p.sum += term;
-        p.size += fabs(term);
+    const bool     narrow = o->x.type == DTYPE_F8_E4M3;
+    struct product p      = { 0, 0, 0 };
+    for (int first = 0; first < o->x.columns; first += 128) {
+        double greatest = 0, sum = 0;
+        for (int k = first; k < o->x.columns && k < first + 128; k++) {
+            const double term = matrix_get(&o->x, row, k) * matrix_get(&o->weight, n, k);
+            sum += term;
+            p.size += fabs(term);
+            greatest = fabs(term) > greatest ? fabs(term) : greatest;
+            greatest = fabs(sum) > greatest ? fabs(sum) : greatest;
+        }
+        p.sum += sum;
+        p.error += narrow ? 4 * 34 * ldexp(greatest, -13) : 0;
     }
-    const double b = bias ? matrix_get(bias, 0, n) : 0;
-    return (struct product){ p.sum + b, p.size + fabs(b) };
+    const double scale = narrow ? matrix_get(&o->x_scales, 0, row) * matrix_get(&o->scales, 0, n) : 1;
+    const double bias  = o->biased ? matrix_get(&o->bias, 0, n) : 0;
+    p.size             = p.size * scale + fabs(bias);
+    return (struct product){ p.sum * scale + bias, p.size, p.error * scale + p.size * 1e-6 };
 }
 
 struct what {
     enum linear_act act;
     enum dtype      type, y_type;
     bool            bias, residual;
+    bool            alike;  /* all terms are positive: sums grow along k */
 };
 
 /* The weight as device.cuh's host lays it out: rows padded to 16 bytes, columns padded to a panel with zeros. */
@@ -68,23 +88,34 @@ static struct matrix weight_new(enum dtype type, int n, int k)
     return w;
 }
 
-static void linear_compare(const struct what *what, const struct matrix *x, const struct matrix *weight, const struct matrix *bias,
-                           const struct matrix *residual, const struct matrix *y, const struct shape *shape, const char *name)
+/* From a half to two, no two neighbours alike. */
+static struct matrix scales_new(int count)
+{
+    struct matrix scales = matrix_new(DTYPE_F32, 1, count, 0);
+    for (int i = 0; i < count; i++)
+        matrix_set(&scales, 0, i, 0.5 + i % 7 * 0.2 + 0.1 * (random_int(0, 10) / 10.0));
+    matrix_upload(&scales);
+    return scales;
+}
+
+static void linear_compare(const struct what *what, const struct operands *o, const struct matrix *y, const struct shape *shape,
+                           const char *name)
 {
     const double     exact = what->type == DTYPE_F32 ? 0 : 2.5e-5;  /* of the activations for bf16 */
+    const double     STEEPEST = 1.13;  /* of all activations */
     struct closeness close = { 0 };
     for (int r = 0; r < shape->rows; r++)
         for (int c = 0; c < y->columns; c++) {
             const int      from = what->act == LINEAR_SILU_GATE ? c / 16 * 32 + c % 16 : c;
-            struct product p    = product_of(x, weight, bias, r, from);
-            double         e    = activated(what->act, p.sum), error = p.size * 1e-6 + exact;
+            struct product p    = product_of(o, r, from);
+            double         e    = activated(what->act, p.sum), error = p.error * STEEPEST + exact;
             if (what->act == LINEAR_SILU_GATE) {
-                struct product up = product_of(x, weight, bias, r, from + 16);
-                error             = (error + p.size * 1e-6) * (fabs(up.sum) + 1) + up.size * 1e-6 * (fabs(p.sum) + 1);
+                struct product up = product_of(o, r, from + 16);
+                error             = (error + p.error) * (fabs(up.sum) + 1) + up.error * (fabs(p.sum) + 1);
                 e                 = activated(LINEAR_SILU, p.sum) * up.sum;
             }
-            if (residual)
-                e += matrix_get(residual, r, c);
+            if (o->added)
+                e += matrix_get(&o->residual, r, c);
             if (what->y_type == DTYPE_BF16)
                 error += fabs(e) / 256;
             closeness_add(&close, matrix_get(y, r, c), e, error + fabs(e) * 1e-6, r, c);
@@ -93,40 +124,66 @@ static void linear_compare(const struct what *what, const struct matrix *x, cons
 }
 
 /* In f32 an output is one chain of fused multiply-adds, then bias, activation, residual: the bits of a CPU. */
-static void linear_compare_bits(const struct what *what, const struct linear_args *args, const struct matrix *x,
-                                const struct matrix *weight, const struct matrix *bias, const struct matrix *residual,
-                                const struct matrix *y, int rows, const char *name)
+static void linear_compare_bits(const struct what *what, const struct operands *o, const struct matrix *y, int rows,
+                                const char *name)
 {
     int different = 0;
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < y->columns; c++) {
             float sum = 0.0f;
-            for (int k = 0; k < x->columns; k++)
-                sum = fmaf((float)matrix_get(x, r, k), (float)matrix_get(weight, c, k), sum);
-            sum += args->weight->bias ? (float)matrix_get(bias, 0, c) : 0.0f;
+            for (int k = 0; k < o->x.columns; k++)
+                sum = fmaf((float)matrix_get(&o->x, r, k), (float)matrix_get(&o->weight, c, k), sum);
+            sum += o->biased ? (float)matrix_get(&o->bias, 0, c) : 0.0f;
             sum = what->act == LINEAR_RELU ? fmaxf(sum, 0.0f) : sum;
-            sum += args->residual ? (float)matrix_get(residual, r, c) : 0.0f;
+            sum += o->added ? (float)matrix_get(&o->residual, r, c) : 0.0f;
             different += (float)matrix_get(y, r, c) != sum;
         }
-    check(different == 0, "%s, %d x %d x %d, act %d: %d outputs are not those of a CPU", name, rows, y->columns, x->columns,
+    check(different == 0, "%s, %d x %d x %d, act %d: %d outputs are not those of a CPU", name, rows, y->columns, o->x.columns,
           what->act, different);
+}
+
+/* What lies beyond the live rows, and between rows, reaches none of them. */
+static struct operands operands_new(struct shape shape, const struct what *what)
+{
+    const int       cap = shape.rows + 3, columns = what->act == LINEAR_SILU_GATE ? shape.n / 2 : shape.n;
+    struct operands o   = { .x = matrix_random(what->type, cap, shape.k, 8, 1), .weight = weight_new(what->type, shape.n, shape.k),
+                            .bias     = matrix_random(DTYPE_F32, 1, linear_padded(shape.n), 0, 1),
+                            .residual = matrix_random(DTYPE_F32, cap, columns, 4, 1),
+                            .x_scales = scales_new(cap), .scales = scales_new(linear_padded(shape.n)),
+                            .biased = what->bias, .added = what->residual };
+    matrix_fill_rows(&o.x, shape.rows, NAN);
+    matrix_fill_gaps(&o.x);
+    matrix_fill_gaps(&o.weight);
+    matrix_upload(&o.x), matrix_upload(&o.weight);
+    for (int row = shape.rows; row < cap; row++)
+        matrix_set(&o.x_scales, 0, row, NAN);
+    matrix_upload(&o.x_scales);
+    if (!what->alike)
+        return o;
+    for (int k = 0; k < shape.k; k++) {
+        for (int row = 0; row < shape.rows; row++)
+            matrix_set(&o.x, row, k, fabs(matrix_get(&o.x, row, k)));
+        for (int n = 0; n < shape.n; n++)
+            matrix_set(&o.weight, n, k, fabs(matrix_get(&o.weight, n, k)));
+    }
+    matrix_upload(&o.x);
+    matrix_upload(&o.weight);
+    return o;
 }
 
 static void linear_case(enum linear_cuda_variant variant, struct shape shape, struct what what)
 {
     const int     columns = what.act == LINEAR_SILU_GATE ? shape.n / 2 : shape.n, cap = shape.rows + 3;
-    struct matrix x = matrix_random(what.type, cap, shape.k, 8, 1), weight = weight_new(what.type, shape.n, shape.k);
-    struct matrix bias = matrix_random(DTYPE_F32, 1, linear_padded(shape.n), 0, 1);
-    struct matrix residual = matrix_random(DTYPE_F32, cap, columns, 4, 1), y = matrix_new(what.y_type, cap, columns, 8);
-    matrix_fill_rows(&x, shape.rows, NAN);  /* what lies beyond the live rows, and between rows, reaches none of them */
-    matrix_fill_gaps(&x);
-    matrix_fill_gaps(&weight);
-    matrix_upload(&x), matrix_upload(&weight);
-    struct linear_weight w = { .n = shape.n, .k = shape.k, .type = what.type, .panels = weight.device,
-                               .bias = what.bias ? (float *)(void *)bias.device : NULL };
-    struct linear_case   c = { { .weight = &w, .x = x.device, .x_stride = x.stride, .act = what.act,
-                                 .residual = what.residual ? (float *)(void *)residual.device : NULL,
-                                 .residual_stride = residual.stride, .y = y.device, .y_stride = y.stride, .y_type = what.y_type },
+    struct matrix y = matrix_new(what.y_type, cap, columns, 8);
+    const struct operands o = operands_new(shape, &what);
+    struct linear_weight w = { .n = shape.n, .k = shape.k, .type = what.type, .panels = o.weight.device,
+                               .bias = what.bias ? (float *)(void *)o.bias.device : NULL,
+                               .scales = (float *)(void *)o.scales.device };
+    struct linear_case   c = { { .weight = &w, .x = o.x.device, .x_stride = o.x.stride,
+                                 .x_scales = (float *)(void *)o.x_scales.device, .act = what.act,
+                                 .residual = what.residual ? (float *)(void *)o.residual.device : NULL,
+                                 .residual_stride = o.residual.stride, .y = y.device, .y_stride = y.stride,
+                                 .y_type = what.y_type },
                                variant };
     struct cuda_launch   launch = launch_rows(shape.rows, cap);
     for (int i = 0; i < schedule_count(); i++) {
@@ -135,10 +192,9 @@ static void linear_case(enum linear_cuda_variant variant, struct shape shape, st
         if (!launch_run(&launch, run_variant, &c, linear_cuda_name(variant)))
             return;
         matrix_download(&y);
-        linear_compare(&what, &x, &weight, what.bias ? &bias : NULL, what.residual ? &residual : NULL, &y, &shape,
-                       linear_cuda_name(variant));
+        linear_compare(&what, &o, &y, &shape, linear_cuda_name(variant));
         if (what.type == DTYPE_F32 && what.y_type == DTYPE_F32 && (what.act == LINEAR_NONE || what.act == LINEAR_RELU))
-            linear_compare_bits(&what, &c.args, &x, &weight, &bias, &residual, &y, shape.rows, linear_cuda_name(variant));
+            linear_compare_bits(&what, &o, &y, shape.rows, linear_cuda_name(variant));
         check(matrix_intact(&y), "%s, %d x %d x %d: wrote beside the rows", linear_cuda_name(variant), shape.rows, shape.n,
               shape.k);
     }
@@ -164,7 +220,7 @@ static void linear_shapes(enum linear_cuda_variant variant, enum dtype type)
             act = LINEAR_NONE;
         const bool wide = type == DTYPE_F32 ? i != 6 : i % 3 == 0;
         linear_case(variant, shapes[i],
-                    (struct what){ act, type, wide ? DTYPE_F32 : DTYPE_BF16, i % 4 != 3, i % 3 == 0 });
+                    (struct what){ act, type, wide ? DTYPE_F32 : DTYPE_BF16, i % 4 != 3, i % 3 == 0, false });
     }
 }
 
@@ -172,7 +228,8 @@ static void linear_group(enum linear_cuda_variant variant, enum dtype type)
 {
     const struct linear_weight any = { .n = 64, .k = 64, .type = type };
     char                       name[64];
-    snprintf(name, sizeof name, "linear_%s_%s", type == DTYPE_F32 ? "f32" : "bf16", linear_cuda_name(variant));
+    snprintf(name, sizeof name, "linear_%s_%s", type == DTYPE_F32 ? "f32" : type == DTYPE_BF16 ? "bf16" : "fp8",
+             linear_cuda_name(variant));
     if (!group_begin(name, linear_cuda_can(&facts, variant, &any, LINEAR_NONE)))
         return;
     const struct linear_tile tile = linear_cuda_tile(variant);
@@ -180,13 +237,18 @@ static void linear_group(enum linear_cuda_variant variant, enum dtype type)
     for (enum linear_act act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++)
         if (linear_cuda_can(&facts, variant, &any, act)) {
             const struct shape shape = { tile.rows + 7, act == LINEAR_SILU_GATE ? 2 * tile.columns + 96 : tile.columns + 40, 72 };
-            linear_case(variant, shape, (struct what){ act, type, DTYPE_F32, true, act == LINEAR_NONE });
-            if (type == DTYPE_BF16)
-                linear_case(variant, shape, (struct what){ act, type, DTYPE_BF16, true, false });
+            linear_case(variant, shape, (struct what){ act, type, DTYPE_F32, true, act == LINEAR_NONE, false });
+            if (type != DTYPE_F32)
+                linear_case(variant, shape, (struct what){ .act = act, .type = type, .y_type = DTYPE_BF16, .bias = true });
         }
+    if (type == DTYPE_F8_E4M3) {  /* an odd k; sums that shrink unless they are promoted */
+        linear_case(variant, (struct shape){ 5, 33, 133 }, (struct what){ .type = type, .y_type = DTYPE_F32, .bias = true });
+        linear_case(variant, (struct shape){ 3, 9, 4096 }, (struct what){ .type = type, .y_type = DTYPE_F32, .alike = true });
+    }
     if (!options.quick) {  /* of real models */
-        linear_case(variant, (struct shape){ 130, 384, 1536 }, (struct what){ LINEAR_NONE, type, DTYPE_F32, true, true });
-        linear_case(variant, (struct shape){ 67, 768, 768 }, (struct what){ LINEAR_NONE, type, type, true, false });
+        const enum dtype y_type = type == DTYPE_F32 ? DTYPE_F32 : DTYPE_BF16;
+        linear_case(variant, (struct shape){ 130, 384, 1536 }, (struct what){ LINEAR_NONE, type, DTYPE_F32, true, true, false });
+        linear_case(variant, (struct shape){ 67, 768, 768 }, (struct what){ .type = type, .y_type = y_type, .bias = true });
     }
     group_end();
 }
@@ -221,11 +283,43 @@ static void linear_refusals(void)
     group_end();
 }
 
+static cudaError_t run_fp8(const struct cuda_launch *launch, void *context) { return kernels->linear_fp8(launch, context); }
+
+static void fp8_refusals(void)
+{
+    if (!group_begin("linear_fp8_refusals", kernels->linear_fp8 != NULL))
+        return;
+    const struct operands o      = operands_new((struct shape){ 4, 64, 64 }, &(struct what){ .type = DTYPE_F8_E4M3 });
+    struct matrix         y      = matrix_new(DTYPE_F32, 7, 64, 0);
+    struct linear_weight  w      = { .n = 64, .k = 64, .type = DTYPE_F8_E4M3, .panels = o.weight.device,
+                                     .scales = (float *)(void *)o.scales.device };
+    struct cuda_launch    launch = launch_rows(4, 7);
+    struct linear_args    args   = { .weight = &w, .x = o.x.device, .x_stride = o.x.stride,
+                                     .x_scales = (float *)(void *)o.x_scales.device, .y = y.device, .y_stride = y.stride };
+    check(run_fp8(&launch, &args) == cudaSuccess, "a good call was refused");
+    args.x_scales = NULL;
+    check(run_fp8(&launch, &args) == cudaErrorInvalidValue, "no scales of rows");
+    args.x_scales = (float *)(void *)o.x_scales.device;
+    w.scales      = NULL;
+    check(run_fp8(&launch, &args) == cudaErrorInvalidValue, "no scales of outputs");
+    w.scales = (float *)(void *)o.scales.device;
+    check(linear_cuda_launch(&launch, &args, LINEAR_CUDA_MMA_64X64) == cudaErrorNotSupported, "a kernel that cannot multiply e4m3");
+    check(linear_cuda_launch(&launch, &args, LINEAR_CUDA_WGMMA_128X256) == cudaErrorNotSupported, "a tile that is not built");
+    w.type = DTYPE_BF16;
+    check(run_fp8(&launch, &args) == cudaErrorNotSupported, "weights in bf16");
+    check(cudaDeviceSynchronize() == cudaSuccess, "the device is well");
+    memory_free_all();
+    group_end();
+}
+
 void linear_cases(void)
 {
     for (enum linear_cuda_variant v = 0; v < LINEAR_CUDA_VARIANTS; v++)
         linear_group(v, v < LINEAR_CUDA_MMA_64X64 ? DTYPE_F32 : DTYPE_BF16);
+    for (enum linear_cuda_variant v = LINEAR_CUDA_WGMMA_64X64; v <= LINEAR_CUDA_WGMMA_128X192; v++)
+        linear_group(v, DTYPE_F8_E4M3);
     linear_refusals();
+    fp8_refusals();
 }
 
 /* ---- choosers ---- */
@@ -256,6 +350,9 @@ void choose_cases(void)
     expect_choice(90, DTYPE_BF16, (struct shape){ 128, 768, 768 }, LINEAR_NONE, LINEAR_CUDA_WGMMA_64X64);
     expect_choice(90, DTYPE_BF16, (struct shape){ 32768, 768, 768 }, LINEAR_RELU, LINEAR_CUDA_WGMMA_128X128);
     expect_choice(100, DTYPE_BF16, (struct shape){ 32768, 3072, 768 }, LINEAR_GELU_ERF, LINEAR_CUDA_MMA_128X128);
+    expect_choice(90, DTYPE_F8_E4M3, (struct shape){ 32768, 3072, 768 }, LINEAR_GELU_ERF, LINEAR_CUDA_WGMMA_128X192);
+    expect_choice(90, DTYPE_F8_E4M3, (struct shape){ 128, 384, 1535 }, LINEAR_NONE, LINEAR_CUDA_WGMMA_64X64);
+    expect_choice(90, DTYPE_F8_E4M3, (struct shape){ 32768, 768, 768 }, LINEAR_RELU, LINEAR_CUDA_WGMMA_128X128);
     /* One instruction for a weight, whatever the rows: else its bits would depend on the batch. */
     for (int n = 16; n <= 4096; n *= 4)
         for (int act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++) {

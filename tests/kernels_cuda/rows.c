@@ -327,37 +327,39 @@ static void convert_case(int rows, int width)
     }
 }
 
-static double e4m3_value(int code)
-{
-    const int exponent = code >> 3 & 15, fraction = code & 7;
-    const double size = exponent ? ldexp(8 + fraction, exponent - 10) : ldexp(fraction, -9);
-    return code & 128 ? -size : size;
-}
-
 /* Of the 127 sizes the nearest to |t|; of two as near, the one with an even last bit. */
 static int e4m3_nearest(double t)
 {
     int best = 0;
     for (int code = 1; code < 127; code++) {
-        const double d = fabs(e4m3_value(code) - fabs(t)), b = fabs(e4m3_value(best) - fabs(t));
+        const double d = fabs(e4m3_to_float((uint8_t)code) - fabs(t)), b = fabs(e4m3_to_float((uint8_t)best) - fabs(t));
         if (d < b || (d == b && code % 2 == 0))
             best = code;
     }
     return best | (signbit(t) ? 128 : 0);
 }
 
-static void fp8_case(int rows, int width)
+/* Scale 1: every code, and every point half way between two. */
+static double e4m3_probe(int c)
 {
-    struct matrix x = matrix_random(DTYPE_F32, rows + 1, width, 1, 3), y = matrix_new(DTYPE_U8, rows + 1, width, 1);
-    struct matrix scales = matrix_new(DTYPE_F32, 1, rows + 1, 0);
+    const uint8_t code = (uint8_t)(c % 126), next = (uint8_t)(code + c / 126 % 2);
+    return c == 0 ? 448.0 : (c % 2 ? -1 : 1) * ((double)e4m3_to_float(code) + (double)e4m3_to_float(next)) / 2;
+}
+
+static void fp8_case(enum dtype type, int rows, int width)
+{
+    const int     whole = (width + 3) / 4 * 4;  /* rows of f32 begin at multiples of 16 bytes here */
+    struct matrix x = matrix_random(type, rows + 1, width, type == DTYPE_F32 ? whole - width + 4 : 1, 3);
+    struct matrix y = matrix_new(DTYPE_U8, rows + 1, width, 1), scales = matrix_new(DTYPE_F32, 1, rows + 1, 0);
     for (int c = 0; c < width; c++) {
         if (rows > 1)
-            matrix_set(&x, 1, c, 0.0);
-        if (rows > 2)  /* scale 1: every code, and every point half way between two */
-            matrix_set(&x, 2, c, c == 0 ? 448.0 : (c % 2 ? -1 : 1) * (e4m3_value(c % 126) + e4m3_value(c % 126 + c / 126 % 2)) / 2);
+            matrix_set(&x, 1, c, c % 3 ? 0.0 : 1e-38);
+        if (rows > 2)
+            matrix_set(&x, 2, c, e4m3_probe(c));
     }
+    matrix_fill_rows(&x, rows, NAN);
     matrix_upload(&x);
-    struct fp8_args    args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .width = width,
+    struct fp8_args    args   = { .x = x.device, .x_type = type, .x_stride = x.stride, .width = width,
                                   .y = (uint8_t *)(void *)y.device, .y_stride = y.stride,
                                   .scales = (float *)(void *)scales.device };
     struct cuda_launch launch = launch_rows(rows, rows + 1);
@@ -374,19 +376,23 @@ static void fp8_case(int rows, int width)
             float largest = 0;
             for (int c = 0; c < width; c++)
                 largest = fmaxf(largest, fabsf((float)matrix_get(&x, r, c)));
-            const float scale = largest > 0 ? largest / 448.0f : 1.0f;
-            wrong += scale != (float)matrix_get(&scales, 0, r);
+            const bool  any     = largest >= QUANTIZE_LEAST_RANGE;
+            const float inverse = any ? 448.0f / largest : 0.0f;
+            wrong += (any ? largest / 448.0f : 1.0f) != (float)matrix_get(&scales, 0, r);
             for (int c = 0; c < width; c++)
-                wrong += e4m3_nearest((float)matrix_get(&x, r, c) / scale) != (int)matrix_get(&y, r, c);
+                wrong += e4m3_nearest((float)matrix_get(&x, r, c) * inverse) != (int)matrix_get(&y, r, c);
         }
         check(wrong == 0, "%d rows of %d: %d codes or scales are wrong", rows, width, wrong);
         check(matrix_intact(&y), "%d rows of %d: wrote beside the rows", rows, width);
     }
 }
 
-static void plain_group(const char *name, void run(int rows, int width))
+static void fp8_from_f32(int rows, int width) { fp8_case(DTYPE_F32, rows, width); }
+static void fp8_from_bf16(int rows, int width) { fp8_case(DTYPE_BF16, rows, width); }
+
+static void plain_group(const char *name, bool supported, void run(int rows, int width))
 {
-    if (!group_begin(name, true))
+    if (!group_begin(name, supported))
         return;
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
         run(row_counts[i % 5], widths[i]);
@@ -406,7 +412,8 @@ void row_cases(void)
     pool_group(MEAN, "pool_mean");
     pool_group(FIRST, "pool_first");
     pool_group(LAST, "pool_last");
-    plain_group("normalize_l2", normalize_case);
-    plain_group("convert_bf16", convert_case);
-    plain_group("quantize_fp8", fp8_case);
+    plain_group("normalize_l2", true, normalize_case);
+    plain_group("convert_bf16", true, convert_case);
+    plain_group("quantize_fp8_f32", kernels->quantize_fp8 != NULL, fp8_from_f32);
+    plain_group("quantize_fp8_bf16", kernels->quantize_fp8 != NULL, fp8_from_bf16);
 }

@@ -43,6 +43,7 @@ struct linear_setting {
     enum linear_act      act;
     enum dtype           y_type;
     struct matrix        x, residual;  /* all rows */
+    struct matrix        x_scales;     /* one a row, for e4m3 */
 };
 
 /* Rows [first, first + rows) alone, with `spare` rows of NaN after them. */
@@ -51,14 +52,17 @@ static struct matrix linear_rows_alone(const struct linear_setting *s, enum line
 {
     const int     cap = rows + spare, columns = s->act == LINEAR_SILU_GATE ? s->weight.n / 2 : s->weight.n;
     struct matrix x = matrix_new(s->weight.type, cap, s->weight.k, 0), residual = matrix_new(DTYPE_F32, cap, columns, 4);
-    struct matrix y = matrix_new(s->y_type, cap, columns, 8);
+    struct matrix y = matrix_new(s->y_type, cap, columns, 8), scales = matrix_new(DTYPE_F32, cap, 1, 0);
+    matrix_fill_rows(&scales, 0, NAN);
+    copy_rows(&scales, 0, &s->x_scales, first, rows);
     matrix_fill_rows(&x, 0, NAN);
     copy_rows(&x, 0, &s->x, first, rows);
     matrix_fill_rows(&residual, 0, NAN);
     copy_rows(&residual, 0, &s->residual, first, rows);
-    matrix_upload(&x), matrix_upload(&residual);
+    matrix_upload(&x), matrix_upload(&residual), matrix_upload(&scales);
     const bool         added  = s->y_type == DTYPE_F32;
-    struct linear_run  run    = { { .weight = &s->weight, .x = x.device, .x_stride = x.stride, .act = s->act,
+    struct linear_run  run    = { { .weight = &s->weight, .x = x.device, .x_stride = x.stride,
+                                    .x_scales = (float *)(void *)scales.device, .act = s->act,
                                     .residual = added ? (float *)(void *)residual.device : NULL, .residual_stride = residual.stride,
                                     .y = y.device, .y_stride = y.stride, .y_type = s->y_type }, variant };
     struct cuda_launch launch = launch_rows(rows, cap);
@@ -71,23 +75,26 @@ static struct matrix linear_rows_alone(const struct linear_setting *s, enum line
     return y;
 }
 
-static void linear_family(const char *name, enum linear_cuda_variant first, enum linear_cuda_variant last, enum linear_act act,
-                          enum dtype y_type)
+static void linear_family(const char *name, enum dtype type, enum linear_cuda_variant first, enum linear_cuda_variant last,
+                          enum linear_act act, enum dtype y_type)
 {
     static const struct {
         int first, rows, spare;
     } parts[] = { { 0, 1, 0 }, { 17, 1, 3 }, { 5, 63, 1 }, { 100, 65, 0 }, { 70, 128, 200 } };
     enum { ROWS = 200 };
     const int             n = act == LINEAR_SILU_GATE ? 288 : 264, k = 200;
-    const enum dtype      type = first < LINEAR_CUDA_MMA_64X64 ? DTYPE_F32 : DTYPE_BF16;
     struct linear_setting s = { .weight = { .n = n, .k = k, .type = type }, .act = act, .y_type = y_type };
     if (!linear_cuda_can(&facts, first, &s.weight, act))
         return;
-    struct matrix weight = matrix_random(type, linear_padded(n), k, 0, 0.1f);
+    const int     gap = (int)kernels_cuda_weight_stride(type, k) * 8 / dtype_bits(type) - k;
+    struct matrix weight = matrix_random(type, linear_padded(n), k, gap, 0.1f);
+    struct matrix scales = matrix_random(DTYPE_F32, 1, linear_padded(n), 0, 1);
     struct matrix bias   = matrix_random(DTYPE_F32, 1, linear_padded(n), 0, 1);
     s.weight.panels      = weight.device;
     s.weight.bias        = (float *)(void *)bias.device;
+    s.weight.scales      = (float *)(void *)scales.device;
     s.x                  = matrix_random(type, ROWS, k, 0, 1);
+    s.x_scales           = matrix_random(DTYPE_F32, ROWS, 1, 0, 1);
     s.residual           = matrix_random(DTYPE_F32, ROWS, act == LINEAR_SILU_GATE ? n / 2 : n, 4, 1);
     struct matrix whole  = linear_rows_alone(&s, first, 0, ROWS, 0);
     for (enum linear_cuda_variant v = first; v <= last; v++)
@@ -105,12 +112,13 @@ static void linear_same_bits(void)
     if (!group_begin("same_bits_linear", true))
         return;
     for (int act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++) {
-        linear_family("fma", LINEAR_CUDA_FMA_32X64, LINEAR_CUDA_FMA_128X128, (enum linear_act)act, DTYPE_F32);
+        linear_family("fma", DTYPE_F32, LINEAR_CUDA_FMA_32X64, LINEAR_CUDA_FMA_128X128, (enum linear_act)act, DTYPE_F32);
         const enum dtype y_type = act == LINEAR_NONE || act == LINEAR_GELU_TANH ? DTYPE_F32 : DTYPE_BF16;
-        linear_family("mma", LINEAR_CUDA_MMA_64X64, LINEAR_CUDA_MMA_128X128, (enum linear_act)act, y_type);
+        linear_family("mma", DTYPE_BF16, LINEAR_CUDA_MMA_64X64, LINEAR_CUDA_MMA_128X128, (enum linear_act)act, y_type);
         const bool small = act <= LINEAR_GELU_TANH;  /* the 64 x 64 tile is built for these */
-        linear_family("wgmma", small ? LINEAR_CUDA_WGMMA_64X64 : LINEAR_CUDA_WGMMA_128X128, LINEAR_CUDA_WGMMA_128X256,
-                      (enum linear_act)act, y_type);
+        const enum linear_cuda_variant from = small ? LINEAR_CUDA_WGMMA_64X64 : LINEAR_CUDA_WGMMA_128X128;
+        linear_family("wgmma", DTYPE_BF16, from, LINEAR_CUDA_WGMMA_128X256, (enum linear_act)act, y_type);
+        linear_family("wgmma of e4m3", DTYPE_F8_E4M3, from, LINEAR_CUDA_WGMMA_128X192, (enum linear_act)act, y_type);
     }
     group_end();
 }

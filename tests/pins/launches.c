@@ -70,12 +70,14 @@ static struct cuda_facts facts_of(int architecture)
 
 static void linears(const struct cuda_launch *launch)
 {
+    static const enum dtype types[] = { DTYPE_F32, DTYPE_BF16, DTYPE_F8_E4M3 };
     for (enum linear_cuda_variant v = 0; v < LINEAR_CUDA_VARIANTS; v++)
-        for (enum dtype type = DTYPE_F32; type <= DTYPE_BF16; type++)
+        for (int i = 0; i < 3; i++)
             for (int act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++) {
-                const struct linear_weight weight = { .n = 256, .k = 256, .type = type, .panels = memory() };
+                const struct linear_weight weight = { .n = 256, .k = 256, .type = types[i], .panels = memory(),
+                                                      .scales = memory() };
                 const struct linear_args   args   = { .weight = &weight, .x = memory(), .x_stride = 1024,
-                                                      .act = (enum linear_act)act, .y = memory(), .y_stride = 1024,
+                                                      .x_scales = memory(), .act = (enum linear_act)act, .y = memory(), .y_stride = 1024,
                                                       .y_type = DTYPE_F32 };
                 if (linear_cuda_can(launch->facts, v, &weight, args.act))
                     must(linear_cuda_launch(launch, &args, v), linear_cuda_name(v), act);
@@ -139,12 +141,14 @@ static void rows(const struct cuda_launch *launch, const struct cuda_kernels *ta
     const struct pool_args      pool      = { .x = memory(), .width = WIDTH, .starts = memory(), .y = memory() };
     const struct normalize_args normalize = { .x = memory(), .width = WIDTH, .y = memory() };
     const struct convert_args   convert   = { .x = memory(), .y = memory(), .width = WIDTH };
-    const struct fp8_args       fp8       = { .x = memory(), .width = WIDTH, .y = memory(), .scales = memory() };
     must(table->pool_mean(launch, &pool), "mean", WIDTH);
     must(table->pool_first(launch, &pool), "first", WIDTH);
     must(table->normalize_l2(launch, &normalize), "length one", WIDTH);
     must(table->convert_bf16(launch, &convert), "conversion", WIDTH);
-    must(table->quantize_fp8(launch, &fp8), "fp8", WIDTH);
+    for (enum dtype type = DTYPE_F32; type <= DTYPE_BF16 && table->quantize_fp8; type++) {
+        const struct fp8_args fp8 = { .x = memory(), .x_type = type, .width = WIDTH, .y = memory(), .scales = memory() };
+        must(table->quantize_fp8(launch, &fp8), "fp8", (int)type);
+    }
 }
 
 int main(void)

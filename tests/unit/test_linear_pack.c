@@ -1,5 +1,6 @@
 /* Packing keeps its bounds, loses at most half a step a weight, and takes outliers out. */
 #include "kernels/bf16.h"
+#include "kernels/e4m3.h"
 #include "kernels/linear/linear_pack.h"
 
 #include <math.h>
@@ -91,6 +92,41 @@ static void floats_are_only_moved(void **state)
             assert_int_equal(halves[k / 2 * 2 * LINEAR_PANEL + 2 * output + k % 2], bf16_from_float(rows[output * K + k]));
 }
 
+static void e4m3_is_the_nearest(void **state)
+{
+    (void)state;
+    for (int code = 0; code < 126; code++) {  /* at, below, half way to and above; a tie goes to the even code */
+        float low = e4m3_to_float((uint8_t)code), high = e4m3_to_float((uint8_t)(code + 1)), middle = (low + high) / 2;
+        assert_int_equal(e4m3_from_float(low), code);
+        assert_int_equal(e4m3_from_float(-high), 128 | (code + 1));
+        assert_int_equal(e4m3_from_float(nextafterf(middle, 0.0f)), code);
+        assert_int_equal(e4m3_from_float(middle), code + code % 2);
+        assert_int_equal(e4m3_from_float(nextafterf(middle, 500.0f)), code + 1);
+    }
+    assert_int_equal(e4m3_from_float(1e30f), 126);
+    assert_true(isnan(e4m3_to_float(127)) && e4m3_to_float(126) == E4M3_MAX);
+}
+
+static void e4m3_rows_have_a_scale(void **state)
+{
+    (void)state;
+    static float row[K];
+    uint8_t      codes[K];
+    for (int i = 0; i < K; i++)
+        row[i] = random_float() * 0.03f;
+    row[17] = -0.07f;
+    float scale = linear_pack_e4m3(row, K, codes);
+    assert_true(scale == 0.07f / E4M3_MAX);
+    assert_int_equal(codes[17], 128 | 126);
+    for (int i = 0; i < K; i++)
+        assert_true(fabsf(e4m3_to_float(codes[i]) * scale - row[i]) <= fmaxf(fabsf(row[i]) / 16, scale * 0x1p-10f) * 1.0001f);
+    for (int i = 0; i < K; i++)
+        row[i] = 0.0f;
+    assert_true(linear_pack_e4m3(row, K, codes) == 1.0f);
+    for (int i = 0; i < K; i++)
+        assert_int_equal(codes[i], 0);
+}
+
 static void the_greatest_scores_are_chosen(void **state)
 {
     (void)state;
@@ -106,6 +142,8 @@ int main(void)
         cmocka_unit_test(int8_keeps_its_bounds),
         cmocka_unit_test(outliers_are_kept_beside_the_panel),
         cmocka_unit_test(floats_are_only_moved),
+        cmocka_unit_test(e4m3_is_the_nearest),
+        cmocka_unit_test(e4m3_rows_have_a_scale),
         cmocka_unit_test(the_greatest_scores_are_chosen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,8 @@
 /* wgmma: every width, both 16-bit types and e4m3, A from shared memory and from registers, K-major and MN-major, swizzles. */
 #include "tests/emu/conformance/conformance.h"
 
+#include "kernels/e4m3.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +100,31 @@ static uint64_t descriptor_of(const struct layout *l)
 static int value_a(int row, int k) { return case_value(row * 5 + k * 3); }
 static int value_b(int k, int column) { return case_value(column * 11 + k * 7 + 4); }
 
+/* d [64, N] := twice the product of the operands in `image`, laid out as they say. */
+template <class T, int N, int TRANSPOSE_A, int TRANSPOSE_B, int FROM_REGISTERS>
+static bool multiply(const uint8_t *image, const struct layout *la, const struct layout *lb, const uint32_t (*registers)[4],
+                     float *d)
+{
+    const size_t    a_bytes = bytes_of(la), b_bytes = bytes_of(lb), d_bytes = M * N * sizeof *d;
+    struct operands o = {};
+    void *di = device_copy_of(image, a_bytes + b_bytes), *dr = device_copy_of(registers, THREADS * sizeof *registers);
+    void *dd = device_make(d_bytes);
+    o.bytes       = (const uint8_t *)di;
+    o.a_bytes     = (int)a_bytes;
+    o.b_bytes     = (int)b_bytes;
+    o.a           = descriptor_of(la);
+    o.b           = descriptor_of(lb);
+    o.a_registers = (const uint32_t *)dr;
+    o.d           = (float *)dd;
+    const bool ok = LAUNCH((wgmma_kernel<T, N, TRANSPOSE_A, TRANSPOSE_B, FROM_REGISTERS>),
+                           (device_grid{ 1, THREADS, 0, a_bytes + b_bytes }), &o);
+    device_read(d, dd, d_bytes);
+    device_free(di);
+    device_free(dr);
+    device_free(dd);
+    return ok;
+}
+
 template <class T, int N, int TRANSPOSE_A, int TRANSPOSE_B, int FROM_REGISTERS> static bool product(int swizzle_a, int swizzle_b)
 {
     const int     bytes = (int)sizeof(T), depth = bytes == 1 ? 32 : 16;
@@ -129,23 +156,8 @@ template <class T, int N, int TRANSPOSE_A, int TRANSPOSE_B, int FROM_REGISTERS> 
         for (int k = 0; k < depth; k++)
             expected[i] += 2.0f * (float)(value_a(i / N, k) * value_b(k, i % N));
     }
-    struct operands o = {};
-    void *di = device_copy_of(image, a_bytes + b_bytes), *dr = device_copy_of(registers, sizeof registers);
-    void *dd = device_make(M * N * sizeof *d);
-    o.bytes       = (const uint8_t *)di;
-    o.a_bytes     = (int)a_bytes;
-    o.b_bytes     = (int)b_bytes;
-    o.a           = descriptor_of(&la);
-    o.b           = descriptor_of(&lb);
-    o.a_registers = (const uint32_t *)dr;
-    o.d           = (float *)dd;
-    bool ok = LAUNCH((wgmma_kernel<T, N, TRANSPOSE_A, TRANSPOSE_B, FROM_REGISTERS>),
-                     (device_grid{ 1, THREADS, 0, a_bytes + b_bytes }), &o);
-    device_read(d, dd, M * N * sizeof *d);
-    ok = ok && case_floats("product", d, expected, M * N, 0.0f);
-    device_free(di);
-    device_free(dr);
-    device_free(dd);
+    const bool ok = multiply<T, N, TRANSPOSE_A, TRANSPOSE_B, FROM_REGISTERS>(image, &la, &lb, registers, d) &&
+                    case_floats("product", d, expected, M * N, 0.0f);
     free(image);
     free(d);
     free(expected);
@@ -175,6 +187,36 @@ template <class T> static bool run_swizzles(void)
 {
     return product<T, 64, 0, 0, 0>(2, 2) && product<T, 64, 0, 0, 0>(1, 1) && product<T, 64, 0, 0, 0>(0, 0) &&
            product<T, 64, 0, 1, 0>(2, 2) && product<T, 64, 0, 1, 0>(1, 1) && product<T, 64, 1, 0, 0>(2, 1);
+}
+
+static float cut(float value, float unit) { return truncf(value / unit) * unit; }
+
+/* What is too far below the greatest term or the sum is lost: 448 x 448 beside numbers of 4 to 120, of both signs. Its exponent is
+ * taken for the sum of its factors', 16; that of the sums is 17, then 18; 13 bits below it is where numbers end. */
+static bool run_cut(void)
+{
+    enum { N = 16 };
+    const float         large = E4M3_MAX * E4M3_MAX;
+    const struct layout la = { M, 32, 1, 3, false }, lb = { N, 32, 1, 3, false };
+    uint8_t            *image = (uint8_t *)calloc(bytes_of(&la) + bytes_of(&lb), 1);
+    uint32_t            none[THREADS][4] = {};
+    float               d[M * N], expected[M * N];
+    for (int row = 0; row < M; row++) {
+        const uint8_t small = (uint8_t)((row % 2 ? 0x80 : 0) | (0x48 + row % 40));
+        image[offset_of(&la, row, 0)] = e4m3_from_float(E4M3_MAX);
+        image[offset_of(&la, row, 9)] = small;
+        const float first  = cut(large + cut(e4m3_to_float(small), 8), 16);
+        const float second = cut(first + large + cut(e4m3_to_float(small), 16), 32);
+        for (int column = 0; column < N; column++)
+            expected[row * N + column] = second;
+    }
+    for (int column = 0; column < N; column++) {
+        image[bytes_of(&la) + offset_of(&lb, column, 0)] = e4m3_from_float(E4M3_MAX);
+        image[bytes_of(&la) + offset_of(&lb, column, 9)] = e4m3_from_float(1.0f);
+    }
+    const bool ok = multiply<uint8_t, N, 0, 0, 0>(image, &la, &lb, none, d) && case_floats("cut sums", d, expected, M * N, 0.0f);
+    free(image);
+    return ok;
 }
 
 /* setmaxnreg: a warpgroup gives registers to two others, and all go on: 168 a thread at the launch. */
@@ -209,6 +251,7 @@ const struct conformance_case cases_wgmma[] = {
     { "wgmma.m64nNk16 bf16, A in registers", run_registers<__nv_bfloat16> },
     { "wgmma.m64nNk16 f16, A in registers", run_registers<__half> },
     { "wgmma.m64nNk32 e4m3, A in registers", run_registers<uint8_t> },
+    { "wgmma.m64nNk32 e4m3, what sums lose", run_cut },
     { "wgmma bf16, MN-major operands", run_transposed<__nv_bfloat16> },
     { "wgmma f16, MN-major operands", run_transposed<__half> },
     { "wgmma bf16, other swizzles", run_swizzles<__nv_bfloat16> },

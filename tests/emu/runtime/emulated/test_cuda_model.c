@@ -28,11 +28,12 @@ struct opened {
     recto_error   error;
 };
 
-static void open_on(struct opened *opened, recto_device device, const char *name, uint64_t device_bytes, uint32_t threads)
+static void open_on(struct opened *opened, recto_device device, recto_precision precision, const char *name, uint64_t device_bytes,
+                    uint32_t threads)
 {
     recto_engine_options engine = { .struct_size = sizeof engine, .device = device, .device_bytes = device_bytes, .threads = threads,
                                     .cache_folder = name ? NULL : scratch };
-    recto_model_options  model  = { .struct_size = sizeof model, .precision = RECTO_PRECISION_BF16 };
+    recto_model_options  model  = { .struct_size = sizeof model, .precision = precision };
     *opened = (struct opened){ .error = RECTO_ERROR_INIT };
     if (recto_engine_open(&opened->engine, &engine, &opened->error) == RECTO_OK)
         (void)!recto_model_open(opened->engine, name ? name : folder, &model, &opened->model, &opened->error);
@@ -114,21 +115,25 @@ static double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static void check_small(int architecture)
+static const char *name_of(recto_precision precision) { return precision == RECTO_PRECISION_FP8 ? "fp8" : "bf16"; }
+
+/* `least`: cosine with the CPU's vectors in bf16. */
+static void check_small(int architecture, recto_precision precision, double least)
 {
     static float  expected[TEXTS][WIDTH], first[TEXTS][WIDTH], again[TEXTS][WIDTH];
     struct opened cpu, gpu;
     double        start = seconds_now();
     emu_runtime_settings()->architecture = architecture;
-    open_on(&cpu, RECTO_DEVICE_CPU, NULL, 0, 1);
+    open_on(&cpu, RECTO_DEVICE_CPU, RECTO_PRECISION_BF16, NULL, 0, 1);
     embed(&cpu, 0, TEXTS, &expected[0][0]);
     close_all(&cpu);
-    open_on(&gpu, RECTO_DEVICE_CUDA, NULL, 0, 2);
+    open_on(&gpu, RECTO_DEVICE_CUDA, precision, NULL, 0, 2);
     for (int i = 0; i < TEXTS; i++)
         embed(&gpu, i, 1, first[i]);
     for (int i = 0; i < TEXTS; i++)
-        if (!(cosine(first[i], expected[i], WIDTH) > 0.9995))
-            fail_msg("sm_%d, text %d: cosine %.6f with the CPU's", architecture, i, cosine(first[i], expected[i], WIDTH));
+        if (!(cosine(first[i], expected[i], WIDTH) > least))
+            fail_msg("sm_%d, %s, text %d: cosine %.6f with the CPU's", architecture, name_of(precision), i,
+                     cosine(first[i], expected[i], WIDTH));
     for (int round = 0; round < 3; round++) {  /* eager, captured, replayed */
         embed(&gpu, 0, TEXTS, &again[0][0]);
         assert_int_equal(compare_bytes(again, first, sizeof first), COMPARE_SAME);
@@ -142,24 +147,49 @@ static void check_small(int architecture)
     assert_int_equal(info.captures, info.graphs);
     uint64_t tight = info.device_peak_bytes - (64 << 10);
     close_all(&gpu);
-    open_on(&gpu, RECTO_DEVICE_CUDA, NULL, tight, 1);  /* packs are split, or graphs are refused */
+    open_on(&gpu, RECTO_DEVICE_CUDA, precision, NULL, tight, 1);  /* packs are split, or graphs are refused */
     emu_runtime_settings()->order = EMU_RUNTIME_ANY;
     embed(&gpu, 0, TEXTS, &again[0][0]);
     assert_int_equal(compare_bytes(again, first, sizeof first), COMPARE_SAME);
     close_all(&gpu);
-    printf("sm_%d: %.1f s\n", architecture, seconds_now() - start);
+    printf("sm_%d, %s: %.1f s\n", architecture, name_of(precision), seconds_now() - start);
 }
 
 static void small_model_sm80(void **state)
 {
     (void)state;
-    check_small(80);
+    check_small(80, RECTO_PRECISION_BF16, 0.9995);
 }
 
 static void small_model_sm90(void **state)
 {
     (void)state;
-    check_small(90);
+    check_small(90, RECTO_PRECISION_BF16, 0.9995);
+}
+
+static void small_model_fp8(void **state)
+{
+    (void)state;
+    check_small(90, RECTO_PRECISION_FP8, 0.99);
+}
+
+static void fp8_needs_hopper(void **state)
+{
+    (void)state;
+    static const struct {
+        recto_device device;
+        int          architecture;
+        const char  *said;
+    } others[] = { { RECTO_DEVICE_CUDA, 80, "device cuda computes with sm_80" }, { RECTO_DEVICE_CPU, 90, "device cpu computes with " } };
+    for (int i = 0; i < 2; i++) {
+        struct opened opened;
+        emu_runtime_settings()->architecture = others[i].architecture;
+        open_on(&opened, others[i].device, RECTO_PRECISION_FP8, NULL, 0, 1);
+        assert_null(opened.model);
+        assert_non_null(strstr(opened.error.message, "precision fp8 needs a Hopper GPU (sm_90), "));
+        assert_non_null(strstr(opened.error.message, others[i].said));
+        close_all(&opened);
+    }
 }
 
 /* 22.6 M weights that somebody trained. */
@@ -169,7 +199,7 @@ static void minilm(void **state)
     static float            expected[2][REAL_WIDTH], found[2][REAL_WIDTH], again[2][REAL_WIDTH];
     static const recto_text real[] = { { "hello", 5 }, { "a river, an old bridge, and seven clerks", 40 } };
     struct opened           cpu;
-    open_on(&cpu, RECTO_DEVICE_CPU, "all-minilm-l6-v2", 0, 1);
+    open_on(&cpu, RECTO_DEVICE_CPU, RECTO_PRECISION_BF16, "all-minilm-l6-v2", 0, 1);
     if (!cpu.model) {
         printf("NOT RUN: %s\n", cpu.error.message);
         close_all(&cpu);
@@ -182,7 +212,7 @@ static void minilm(void **state)
         struct opened gpu;
         double        start = seconds_now();
         emu_runtime_settings()->architecture = architecture;
-        open_on(&gpu, RECTO_DEVICE_CUDA, "all-minilm-l6-v2", 0, 1);
+        open_on(&gpu, RECTO_DEVICE_CUDA, RECTO_PRECISION_BF16, "all-minilm-l6-v2", 0, 1);
         if (!gpu.model)
             fail_msg("%s", gpu.error.message);
         assert_int_equal(recto_embed(gpu.model, real, 2, NULL, &found[0][0], NULL, &gpu.error), RECTO_OK);
@@ -202,6 +232,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(small_model_sm80, begin, end),
         cmocka_unit_test_setup_teardown(small_model_sm90, begin, end),
+        cmocka_unit_test_setup_teardown(small_model_fp8, begin, end),
+        cmocka_unit_test_setup_teardown(fp8_needs_hopper, begin, end),
         cmocka_unit_test_setup_teardown(minilm, begin, end),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
