@@ -86,7 +86,8 @@ static bool linear_valid(const struct linear_args *args)
 {
     const struct linear_weight *w      = args->weight;
     const bool                  scaled = w->scales && args->x_scales && launch_aligned(w->scales, 0, 16);
-    return (scaled || w->type != DTYPE_F8_E4M3) && w->panels && args->x && args->y && w->n > 0 && w->k > 0 && launch_aligned(args->x, args->x_stride, 16) &&
+    return (scaled || w->type != DTYPE_F8_E4M3) && w->panels && args->x && args->y && w->n > 0 && w->k > 0 &&
+           launch_aligned(args->x, args->x_stride, 16) &&
            launch_aligned(args->y, args->y_stride, 16) && launch_aligned(args->residual, args->residual_stride, 16) &&
            launch_aligned(w->panels, 0, 16) && launch_aligned(w->bias, 0, 16) &&
            (args->act != LINEAR_SILU_GATE || w->n % (2 * LINEAR_GATE_BLOCK) == 0);

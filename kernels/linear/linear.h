@@ -1,6 +1,6 @@
 /* linear.h: y = residual + act(x W^T + bias), the product that everything else waits for.
  *
- *   x   [rows, k]   f32, bf16 or u8 (quantised row by row, see quantize.h); row stride in bytes
+ *   x   [rows, k]   f32, bf16 or u8 (quantised row by row, see quantize.h), on a GPU e4m3 as well; row stride in bytes
  *   W   [n, k]      packed once into panels of 16 outputs: [n / 16][k / step][16][step], step = 1 (f32), 2 (bf16), 4 (s8)
  *   y   [rows, n]   f32 or bf16; with LINEAR_SILU_GATE [rows, n / 2]
  *

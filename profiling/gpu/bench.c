@@ -1,5 +1,7 @@
 #include "profiling/gpu/bench.h"
 
+#include "kernels/e4m3.h"
+
 #include <cuda.h>
 
 #include <math.h>
@@ -100,6 +102,8 @@ void *bench_random(enum dtype type, size_t count, float spread)
         const float value = next_random(&state) * spread;
         if (type == DTYPE_F32) {
             ((float *)values)[i] = value;
+        } else if (type == DTYPE_F8_E4M3) {
+            ((uint8_t *)values)[i] = e4m3_from_float(value);
         } else {
             const union { float f; uint32_t u; } bits = { .f = value };
             ((uint16_t *)values)[i]                   = (uint16_t)(bits.u >> 16);  /* bf16, cut */
@@ -152,7 +156,8 @@ void bench_print(const struct bench_device *device, const struct bench_row *row)
 {
     if (row->seconds <= 0)
         return;
-    const double moving = row->bytes / device->bytes_second, computing = row->operations / device->operations_second;
+    const double moving = row->bytes / device->bytes_second, rate = row->rate > 0 ? row->rate : 1;
+    const double computing = row->operations / (rate * device->operations_second);
     const double limit  = moving > computing ? moving : computing;
     printf("{\"device\": \"%s\", \"kernel\": \"%s\", \"shape\": \"%s\", \"us\": %.2f, \"gb_s\": %.1f, \"tflop_s\": %.2f, "
            "\"limit\": \"%s\", \"of_limit\": %.3f",

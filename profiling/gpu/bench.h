@@ -23,7 +23,7 @@ struct bench_device {
 void bench_open(struct bench_device *device, int rounds);
 void bench_close(struct bench_device *device);
 
-/* Device memory; of random bf16 or f32 values about zero, so that the matrix units draw what real data makes them draw. */
+/* Device memory; of random bf16, e4m3 or f32 values about zero, so that the matrix units draw what real data makes them draw. */
 void *bench_memory(size_t bytes);
 void *bench_random(enum dtype type, size_t count, float spread);
 void *bench_copy(const void *values, size_t bytes);
@@ -42,6 +42,7 @@ struct bench_row {
     const char *kernel, *shape, *peer;
     double      seconds, peer_seconds;  /* a peer that refused: 0 */
     double      bytes, operations;
+    double      rate;                   /* of the matrix units for its type, bf16's being 1; 0: 1 */
 };
 void bench_print(const struct bench_device *device, const struct bench_row *row);
 

@@ -51,45 +51,57 @@ struct linear_case {
 static cudaError_t run_linear(const struct bench_device *device, void *context)
 {
     struct linear_case *work = context;
-    return device->kernels->linear_bf16(&work->launch, &work->args);
+    if (work->args.weight->type == DTYPE_BF16)
+        return device->kernels->linear_bf16(&work->launch, &work->args);
+    return device->kernels->linear_fp8 ? device->kernels->linear_fp8(&work->launch, &work->args) : cudaErrorNotSupported;
 }
 
-static void bench_linear(struct bench *bench, int rows, int n, int k, enum linear_act act, const char *name)
+struct layer {
+    const char     *name;
+    int             n, k;
+    enum linear_act act;
+};
+
+static void bench_linear(struct bench *bench, enum dtype type, int rows, const struct layer *layer)
 {
-    const int            padded = linear_padded(n), width = act == LINEAR_SILU_GATE ? n / 2 : n;
-    struct linear_weight weight = { .n = n, .k = k, .type = DTYPE_BF16,
-                                    .panels = bench_random(DTYPE_BF16, (size_t)padded * (size_t)k, 0.05f),
-                                    .bias   = bench_random(DTYPE_F32, (size_t)padded, 0.1f) };
-    void                *x      = bench_random(DTYPE_BF16, (size_t)rows * (size_t)k, 1);
+    const int            n = layer->n, k = layer->k, padded = linear_padded(n);
+    const int            width  = layer->act == LINEAR_SILU_GATE ? n / 2 : n;
+    const size_t         stride = (size_t)k * (size_t)dtype_bits(type) / 8;
+    const bool           narrow = type == DTYPE_F8_E4M3;
+    struct linear_weight weight = { .n = n, .k = k, .type = type,
+                                    .panels = bench_random(type, (size_t)padded * (size_t)k, narrow ? 100 : 0.05f),
+                                    .bias   = bench_random(DTYPE_F32, (size_t)padded, 0.1f),
+                                    .scales = bench_random(DTYPE_F32, (size_t)padded, 0.01f) };
+    void                *x      = bench_random(type, (size_t)rows * (size_t)k, narrow ? 100 : 1);
+    void                *scales = bench_random(DTYPE_F32, (size_t)rows, 0.01f);
     void                *y      = bench_memory((size_t)rows * (size_t)n * 2);
     struct linear_case   work   = {
             .launch = whole(bench, rows, 1, rows),
-            .args   = { .weight = &weight, .x = x, .x_stride = (size_t)k * 2, .act = act, .y = y, .y_stride = (size_t)width * 2,
-                        .y_type = DTYPE_BF16 },
+            .args   = { .weight = &weight, .x = x, .x_stride = stride, .x_scales = scales, .act = layer->act, .y = y,
+                        .y_stride = (size_t)width * 2, .y_type = DTYPE_BF16 },
     };
     struct cublaslt_work peer = { .library = bench->cublaslt, .rows = rows, .n = n, .k = k, .x = x, .weight = weight.panels,
                                   .y = y };
-    snprintf(bench->shape, sizeof bench->shape, "%d x %d x %d", rows, n, k);
-    bench->row = (struct bench_row){ .kernel = name, .shape = bench->shape, .peer = "cuBLASLt, product alone" };
+    snprintf(bench->shape, sizeof bench->shape, "%d x %d x %d%s", rows, n, k, narrow ? ", fp8" : "");
+    bench->row = (struct bench_row){ .kernel = layer->name, .shape = bench->shape, .peer = "cuBLASLt, product alone",
+                                     .rate = narrow ? 2 : 1 };
     time_launch(bench, &work.launch, run_linear, &work);
-    if (bench->cublaslt) {
+    if (bench->cublaslt && !narrow) {
         bench->row.peer_seconds = bench_seconds(&bench->device, cublaslt_launch, &peer);
         cublaslt_finish(&peer);
     }
     bench_print(&bench->device, &bench->row);
     bench_free((void *)(uintptr_t)weight.panels);
     bench_free((void *)(uintptr_t)weight.bias);
+    bench_free((void *)(uintptr_t)weight.scales);
+    bench_free(scales);
     bench_free(x);
     bench_free(y);
 }
 
 static void bench_linears(struct bench *bench)
 {
-    static const struct {
-        const char     *name;
-        int             n, k;
-        enum linear_act act;
-    } layers[] = {
+    static const struct layer layers[] = {
         { "linear base qkv", 2304, 768, LINEAR_NONE },        { "linear base out", 768, 768, LINEAR_NONE },
         { "linear base up, gelu", 3072, 768, LINEAR_GELU_ERF }, { "linear base down", 768, 3072, LINEAR_NONE },
         { "linear large qkv", 3072, 1024, LINEAR_NONE },      { "linear large up, gelu", 4096, 1024, LINEAR_GELU_ERF },
@@ -99,7 +111,8 @@ static void bench_linears(struct bench *bench)
     static const int rows[] = { 128, 4096, 32768 };
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         for (size_t j = 0; j < sizeof rows / sizeof *rows; j++)
-            bench_linear(bench, rows[j], layers[i].n, layers[i].k, layers[i].act, layers[i].name);
+            for (int narrow = 0; narrow < 2; narrow++)
+                bench_linear(bench, narrow ? DTYPE_F8_E4M3 : DTYPE_BF16, rows[j], &layers[i]);
 }
 
 /* ---- attention ---- */
@@ -170,6 +183,7 @@ struct rows_case {
     struct embed_args       embed;
     struct norm_args        norm;
     struct convert_args     convert;
+    struct fp8_args         quantize;
     struct rotary_args      rotary;
     struct pool_args        pool;
 };
@@ -190,6 +204,12 @@ static cudaError_t run_convert(const struct bench_device *device, void *context)
 {
     struct rows_case *work = context;
     return device->kernels->convert_bf16(&work->launch, &work->convert);
+}
+
+static cudaError_t run_quantize(const struct bench_device *device, void *context)
+{
+    struct rows_case *work = context;
+    return device->kernels->quantize_fp8 ? device->kernels->quantize_fp8(&work->launch, &work->quantize) : cudaErrorNotSupported;
 }
 
 static cudaError_t run_rotary(const struct bench_device *device, void *context)
@@ -228,6 +248,8 @@ static void bench_row_kernels(struct bench *bench, int width)
         .norm    = { .x = x, .x_stride = stride, .weight = small, .bias = small + width, .width = width, .epsilon = 1e-12f, .y = y,
                      .y_stride = stride, .copy = copy, .copy_stride = stride / 2, .copy_type = DTYPE_BF16 },
         .convert = { .x = x, .x_stride = stride, .y = copy, .y_stride = stride / 2, .width = width },
+        .quantize = { .x = x, .x_type = DTYPE_F32, .x_stride = stride, .width = width, .y = copy, .y_stride = stride / 4,
+                      .scales = y },
         .rotary  = { .x = x, .x_stride = stride, .heads = width / HEAD, .head_size = HEAD, .position_ids = device_positions,
                      .cosines = small, .sines = small + LENGTH * HEAD },
         .pool    = { .x = x, .x_stride = stride, .width = width, .starts = device_starts, .y = y, .y_stride = stride },
@@ -236,7 +258,7 @@ static void bench_row_kernels(struct bench *bench, int width)
         const char   *name;
         bench_launch *run;
     } kernels[] = { { "embed", run_embed }, { "norm, with a copy in bf16", run_norm }, { "convert to bf16", run_convert },
-                    { "rotary", run_rotary }, { "pool, mean", run_pool } };
+                    { "quantize to e4m3", run_quantize }, { "rotary", run_rotary }, { "pool, mean", run_pool } };
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
         snprintf(bench->shape, sizeof bench->shape, "%d x %d", ROWS, width);
         bench->row = (struct bench_row){ .kernel = kernels[i].name, .shape = bench->shape };

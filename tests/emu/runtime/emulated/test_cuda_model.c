@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { TEXTS = 6, WIDTH = 64, REAL_WIDTH = 384 };
+enum { TEXTS = 6, LAYERS = 2, WIDTH = 64, REAL_WIDTH = 384 };
 
 static char       scratch[SMALL_PATH_MAX], folder[SMALL_PATH_MAX + 16];
 static char       words[TEXTS][160];
@@ -167,10 +167,21 @@ static void small_model_sm90(void **state)
     check_small(90, RECTO_PRECISION_BF16, 0.9995);
 }
 
+/* Embedding and norm, a schedule, pooling and length one; in a layer four linears, each behind a node that quantises its input,
+ * attention, and two norms. */
+enum { FP8_LAUNCHES = 5 + LAYERS * (2 * 4 + 1 + 2) };
+
 static void small_model_fp8(void **state)
 {
     (void)state;
+    static float  vector[WIDTH];
+    struct opened gpu;
     check_small(90, RECTO_PRECISION_FP8, 0.99);
+    open_on(&gpu, RECTO_DEVICE_CUDA, RECTO_PRECISION_FP8, NULL, 0, 1);
+    uint64_t before = emu_runtime_usage().launches;
+    embed(&gpu, 1, 1, vector);
+    assert_int_equal(emu_runtime_usage().launches - before, FP8_LAUNCHES);
+    close_all(&gpu);
 }
 
 static void fp8_needs_hopper(void **state)
