@@ -39,6 +39,7 @@ static double rate_of(const struct limits *limits, const struct plan_node *node)
 {
     switch (node->op == OP_LINEAR ? node->linear->type : node->op == OP_ATTENTION ? node->arithmetic : DTYPE_F32) {
     case DTYPE_BF16: return limits->bf16;
+    case DTYPE_F8_E4M3: return limits->fp8;
     case DTYPE_I8: return limits->int8;
     case DTYPE_I16: return limits->int8 / 2;  /* half as many fit into a register */
     default: return limits->fp32;
