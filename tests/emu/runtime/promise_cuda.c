@@ -17,7 +17,7 @@ static const char *const variants[] = { NULL };
 
 const struct promise_device promise_device = {
     .device = RECTO_DEVICE_CUDA, .command = "emu/recto", .precisions = 2, .has_own_memory = true, .haste = 10,
-    .texts = 5, .golden_texts = 4, .golden_width = 256, .variants = variants,
+    .texts = 16, .golden_texts = 6, .golden_width = 256, .variants = variants,
 };
 
 /* A program that starts itself, or the command, hands its model on. */
