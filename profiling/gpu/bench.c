@@ -1,14 +1,15 @@
 #include "profiling/gpu/bench.h"
 
 #include "kernels/e4m3.h"
+#include "profiling/gpu/cublaslt.h"
 
 #include <cuda.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
-enum { MOST_ROUNDS = 200 };
+enum { MOST_ROUNDS = 200, PEAK_SIZE = 8192 };
 
 void bench_check(cudaError_t status, const char *doing)
 {
@@ -32,17 +33,46 @@ static cudaError_t copy_flush(const struct bench_device *device, void *context)
     return cudaMemcpyAsync(device->flush, (char *)device->flush + half, half, cudaMemcpyDeviceToDevice, device->stream);
 }
 
-void bench_open(struct bench_device *device, int rounds)
+/* Of a product of random matrices of cuBLASLt, large enough that nothing but the matrix units counts. */
+static double measured_peak(const struct bench_device *device, struct cublaslt *library)
+{
+    const size_t         count = (size_t)PEAK_SIZE * PEAK_SIZE;
+    void                *x = bench_random(DTYPE_BF16, count, 1), *weight = bench_random(DTYPE_BF16, count, 1);
+    void                *y    = bench_memory(count * 2);
+    struct cublaslt_work work = { .library = library, .rows = PEAK_SIZE, .n = PEAK_SIZE, .k = PEAK_SIZE, .x = x, .weight = weight,
+                                  .y = y };
+    const double         seconds = bench_seconds(device, cublaslt_launch, &work);
+    cublaslt_finish(&work);
+    bench_free(x);
+    bench_free(weight);
+    bench_free(y);
+    return seconds > 0 ? 2.0 * PEAK_SIZE * PEAK_SIZE * PEAK_SIZE / seconds : 0;
+}
+
+static void print_device(const struct bench_device *device)
+{
+    int driver = 0, runtime = 0;
+    bench_check(cudaDriverGetVersion(&driver), "asking for the driver's version");
+    bench_check(cudaRuntimeGetVersion(&runtime), "asking for the runtime's version");
+    printf("{\"device\": \"%s\", \"architecture\": %d, \"kernels\": \"%s\", \"processors\": %d, \"clock_mhz\": %d, "
+           "\"driver_cuda\": %d, \"runtime_cuda\": %d, \"copy_gb_s\": %.1f, \"matrix_tflop_s\": %.1f, "
+           "\"matrix_from\": \"%s\", \"computed_tflop_s\": %.1f}\n",
+           device->name, device->facts.architecture, device->kernels->name, device->facts.processors,
+           attribute(cudaDevAttrClockRate) / 1000, driver, runtime, device->bytes_second * 1e-9, device->operations_second * 1e-12,
+           device->operations_second == device->computed_second ? "clock and count" : "a product of cuBLASLt",
+           device->computed_second * 1e-12);
+    fflush(stdout);
+}
+
+/* Fused multiply-adds a clock and multiprocessor, bf16 and dense. */
+static double multiply_adds(int architecture) { return architecture == 80 ? 1024 : architecture < 90 ? 512 : 2048; }
+
+static void describe_device(struct bench_device *device)
 {
     struct cudaDeviceProp facts;
     bench_check(cudaGetDeviceProperties(&facts, 0), "opening the device");
-    const int architecture = 10 * facts.major + facts.minor;
-    *device = (struct bench_device){
-        .facts = { .architecture = architecture, .processors = facts.multiProcessorCount,
-                   .shared_bytes = (int)facts.sharedMemPerBlockOptin },
-        .flush_bytes = (size_t)512 << 20,
-        .rounds      = rounds < MOST_ROUNDS ? rounds : MOST_ROUNDS,
-    };
+    device->facts = (struct cuda_facts){ .architecture = 10 * facts.major + facts.minor, .processors = facts.multiProcessorCount,
+                                         .shared_bytes = (int)facts.sharedMemPerBlockOptin };
     snprintf(device->name, sizeof device->name, "%s", facts.name);
     enum cudaDriverEntryPointQueryResult found;
     bench_check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &device->facts.encode_tensor_map, 12000,
@@ -50,20 +80,31 @@ void bench_open(struct bench_device *device, int rounds)
                 "asking the driver for cuTensorMapEncodeTiled");
     device->kernels = kernels_cuda(&device->facts);
     if (!device->kernels) {
-        fprintf(stderr, "%s is sm_%d: there are kernels from sm_80 on\n", facts.name, architecture);
+        fprintf(stderr, "%s is sm_%d: there are kernels from sm_80 on\n", facts.name, device->facts.architecture);
         exit(1);
     }
+}
+
+void bench_open(struct bench_device *device, int rounds, bool quick, struct cublaslt **library)
+{
+    *device = (struct bench_device){ .flush_bytes = (size_t)(quick ? 1 : 512) << 20,
+                                     .rounds      = rounds < MOST_ROUNDS ? rounds : MOST_ROUNDS };
+    describe_device(device);
     bench_check(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "making a stream");
     device->flush = bench_memory(device->flush_bytes);
     bench_check(cudaMemset(device->flush, 1, device->flush_bytes), "filling memory");
-    /* Fused multiply-adds a clock and multiprocessor, bf16 and dense: 1024 on 8.0, 512 on 8.6 and 8.9, 2048 on 9.0. */
-    const double each         = architecture == 80 ? 1024 : architecture < 90 ? 512 : 2048;
-    device->operations_second = 2 * each * facts.multiProcessorCount * 1e3 * attribute(cudaDevAttrClockRate);
-    device->bytes_second      = (double)device->flush_bytes / bench_seconds(device, copy_flush, NULL);
+    device->bytes_second    = (double)device->flush_bytes / bench_seconds(device, copy_flush, NULL);
+    device->computed_second = 2e3 * multiply_adds(device->facts.architecture) * device->facts.processors *
+                              attribute(cudaDevAttrClockRate);
+    *library                  = quick ? NULL : cublaslt_open();
+    const double measured     = *library ? measured_peak(device, *library) : 0;
+    device->operations_second = measured > 0 ? measured : device->computed_second;
+    print_device(device);
 }
 
-void bench_close(struct bench_device *device)
+void bench_close(struct bench_device *device, struct cublaslt *library)
 {
+    cublaslt_close(library);
     bench_free(device->flush);
     bench_check(cudaStreamDestroy(device->stream), "closing a stream");
 }
@@ -114,35 +155,54 @@ void *bench_random(enum dtype type, size_t count, float spread)
     return memory;
 }
 
+double bench_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static int by_value(const void *a, const void *b)
 {
-    const float x = *(const float *)a, y = *(const float *)b;
+    const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+double bench_median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    return values[count / 2];
+}
+
+static cudaEvent_t new_event(void)
+{
+    cudaEvent_t event;
+    bench_check(cudaEventCreateWithFlags(&event, cudaEventDefault), "making an event");
+    return event;
 }
 
 double bench_seconds(const struct bench_device *device, bench_launch *launch, void *context)
 {
-    float       milliseconds[MOST_ROUNDS];
-    cudaEvent_t before, after;
-    bench_check(cudaEventCreate(&before), "making an event");
-    bench_check(cudaEventCreate(&after), "making an event");
-    for (int round = -1; round < device->rounds; round++) {
+    double            seconds[MOST_ROUNDS];
+    const cudaEvent_t before = new_event(), after = new_event();
+    cudaError_t       status = cudaSuccess;
+    for (int round = -1; round < device->rounds && status == cudaSuccess; round++) {
+        float milliseconds = 0;
         /* Every launch finds its operands in memory, as it does between the layers of a large model. */
         bench_check(cudaMemsetAsync(device->flush, round & 255, device->flush_bytes / 4, device->stream), "flushing the cache");
         bench_check(cudaEventRecord(before, device->stream), "recording an event");
-        const cudaError_t status = launch(device, context);
-        if (status == cudaErrorNotSupported)
-            return 0;
-        bench_check(status, "launching");
+        status = launch(device, context);
+        if (status != cudaErrorNotSupported)
+            bench_check(status, "launching");
         bench_check(cudaEventRecord(after, device->stream), "recording an event");
         bench_check(cudaStreamSynchronize(device->stream), "computing");
+        bench_check(cudaEventElapsedTime(&milliseconds, before, after), "reading an event");
         if (round >= 0)
-            bench_check(cudaEventElapsedTime(&milliseconds[round], before, after), "reading an event");
+            seconds[round] = milliseconds * 1e-3;
     }
     bench_check(cudaEventDestroy(before), "closing an event");
     bench_check(cudaEventDestroy(after), "closing an event");
-    qsort(milliseconds, (size_t)device->rounds, sizeof *milliseconds, by_value);
-    return milliseconds[device->rounds / 2] * 1e-3;
+    return status == cudaSuccess ? bench_median(seconds, device->rounds) : 0;
 }
 
 void bench_cost(void *row, const struct cuda_cost *cost)
@@ -150,6 +210,18 @@ void bench_cost(void *row, const struct cuda_cost *cost)
     struct bench_row *sum = row;
     sum->bytes += cost->bytes;
     sum->operations += cost->operations;
+}
+
+static void print_peers(const struct bench_row *row)
+{
+    bool any = false;
+    printf(", \"peers\": {");
+    for (int i = 0; i < BENCH_PEERS && row->peers[i].name; i++)
+        if (row->peers[i].seconds > 0) {
+            printf("%s\"%s\": %.2f", any ? ", " : "", row->peers[i].name, row->peers[i].seconds * 1e6);
+            any = true;
+        }
+    printf("}");
 }
 
 void bench_print(const struct bench_device *device, const struct bench_row *row)
@@ -160,12 +232,20 @@ void bench_print(const struct bench_device *device, const struct bench_row *row)
     const double computing = row->operations / (rate * device->operations_second);
     const double limit  = moving > computing ? moving : computing;
     printf("{\"device\": \"%s\", \"kernel\": \"%s\", \"shape\": \"%s\", \"us\": %.2f, \"gb_s\": %.1f, \"tflop_s\": %.2f, "
-           "\"limit\": \"%s\", \"of_limit\": %.3f",
+           "\"limit\": \"%s\", \"limit_us\": %.2f, \"of_limit\": %.3f",
            device->name, row->kernel, row->shape, row->seconds * 1e6, row->bytes / row->seconds * 1e-9,
-           row->operations / row->seconds * 1e-12, moving > computing ? "memory" : "matrix units", limit / row->seconds);
-    if (row->peer && row->peer_seconds > 0)
-        printf(", \"peer\": \"%s\", \"peer_us\": %.2f, \"ratio\": %.3f", row->peer, row->peer_seconds * 1e6,
-               row->peer_seconds / row->seconds);
+           row->operations / row->seconds * 1e-12, moving > computing ? "memory" : "matrix units", limit * 1e6,
+           limit / row->seconds);
+    if (row->tokens > 0)
+        printf(", \"tokens_s\": %.0f", row->tokens / row->seconds);
+    print_peers(row);
     puts("}");
+    fflush(stdout);
+}
+
+void bench_print_measure(const struct bench_device *device, const char *measure, const char *shape, double value, const char *unit)
+{
+    printf("{\"device\": \"%s\", \"measure\": \"%s\", \"shape\": \"%s\", \"value\": %.3f, \"unit\": \"%s\"}\n",
+           device->name, measure, shape, value, unit);
     fflush(stdout);
 }

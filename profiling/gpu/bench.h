@@ -1,5 +1,5 @@
-/* bench.h: timing kernels on a GPU: a device with random memory, medians of launches with a cold second-level cache, and rows of
- * JSON with the limit and the peer beside every figure.
+/* bench.h: timing on a GPU: a device with random memory, medians of launches with a cold second-level cache, and rows of JSON with
+ * the limit and the peers beside every figure.
  *
  * Functions end the program with one sentence when CUDA refuses something: this is a program, not a library.
  */
@@ -8,20 +8,26 @@
 
 #include "kernels/cuda/kernels_cuda.h"
 
+#include <stdbool.h>
+
 struct bench_device {
     struct cuda_facts          facts;
     const struct cuda_kernels *kernels;
     cudaStream_t               stream;
     char                       name[256];
     double                     bytes_second;        /* a large copy, measured: read and written together */
-    double                     operations_second;   /* of bf16 matrix units, from clock and count */
+    double                     operations_second;   /* of bf16 matrix units: a large product of cuBLASLt where that is installed */
+    double                     computed_second;     /* the same from clock and count */
     void                      *flush;               /* larger than the second-level cache */
     size_t                     flush_bytes;
     int                        rounds;              /* launches of which the median is taken */
 };
 
-void bench_open(struct bench_device *device, int rounds);
-void bench_close(struct bench_device *device);
+/* quick: little memory is touched, for the emulator. Opens cublaslt.h's library for the peak, and hands it on: null where it is
+ * not installed. Prints a line with what the device is and can do. */
+struct cublaslt;
+void bench_open(struct bench_device *device, int rounds, bool quick, struct cublaslt **library);
+void bench_close(struct bench_device *device, struct cublaslt *library);
 
 /* Device memory; of random bf16, e4m3 or f32 values about zero, so that the matrix units draw what real data makes them draw. */
 void *bench_memory(size_t bytes);
@@ -31,20 +37,33 @@ void  bench_free(void *memory);
 
 void bench_check(cudaError_t status, const char *doing);
 
+/* Seconds of the host's clock. */
+double bench_now(void);
+/* Sorts. */
+double bench_median(double *values, int count);
+
 /* Launches once. */
 typedef cudaError_t bench_launch(const struct bench_device *device, void *context);
 
-/* The median in seconds, after one launch that is not counted. */
+/* The median in seconds, after one launch that is not counted; 0: the first one says cudaErrorNotSupported. */
 double bench_seconds(const struct bench_device *device, bench_launch *launch, void *context);
 
-/* One line of JSON on standard output. `peer` may be null. */
+/* One line of JSON on standard output: what a kernel or a model took, its limit (the larger of the times that its bytes and its
+ * operations need) and what peers took. */
+enum { BENCH_PEERS = 4 };
 struct bench_row {
-    const char *kernel, *shape, *peer;
-    double      seconds, peer_seconds;  /* a peer that refused: 0 */
-    double      bytes, operations;
-    double      rate;                   /* of the matrix units for its type, bf16's being 1; 0: 1 */
+    const char *kernel, *shape;
+    double      seconds, bytes, operations;
+    double      rate;               /* of the matrix units for its type, bf16's being 1; 0: 1 */
+    double      tokens;             /* 0: not counted */
+    struct {
+        const char *name;           /* null: no more */
+        double      seconds;        /* 0: it refused */
+    } peers[BENCH_PEERS];
 };
 void bench_print(const struct bench_device *device, const struct bench_row *row);
+/* A line with a figure that has no such limit. */
+void bench_print_measure(const struct bench_device *device, const char *measure, const char *shape, double value, const char *unit);
 
 /* Sums of what launchers tell their profiler; a cuda_profile with a struct bench_row as context. */
 void bench_cost(void *row, const struct cuda_cost *cost);

@@ -53,7 +53,7 @@ static void find(struct cublaslt *library, void *function, const char *name)
     /* A pointer to a function as POSIX wants it read. */
     *(void **)function = dlsym(library->file, name);
     if (!*(void **)function)
-        bench_check(cudaErrorSymbolNotFound, name);
+        bench_check(cudaErrorNotSupported, name);
 }
 
 struct cublaslt *cublaslt_open(void)

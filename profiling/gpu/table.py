@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """table.py FOUND INTO: what the parts of scripts/gpu left in the folder FOUND, as a table on standard output and as DATE-gpu.json
-and DATE-gpu.svg in the folder INTO. Parts that were not run are named with the reason."""
-import csv
+and DATE-gpu.svg in the folder INTO. Parts that were not run are named with the reason. Figures of the emulator are no results:
+they are refused."""
 import datetime
 import json
 import os
@@ -10,6 +10,9 @@ import sys
 from collections import defaultdict
 from xml.sax.saxutils import escape
 
+import goals
+
+PARTS = ("build", "questions", "conformance", "cases", "golden", "sanitizer", "bench")
 BAR, LABEL, SCALE = 18, 520, 360
 
 
@@ -20,24 +23,30 @@ def read_lines(path):
         return [json.loads(line) for line in lines]
 
 
-def read_states(path):
-    """The last state of every part."""
-    with open(path, encoding="utf-8") as table:
-        return {part: {"state": state, "seconds": int(seconds), "why": why}
-                for part, state, seconds, why in csv.reader(table, delimiter="\t")}
+def read_states(found):
+    """The state of every part that was begun."""
+    states = {}
+    for part in PARTS:
+        if os.path.exists(f"{found}/{part}.state"):
+            with open(f"{found}/{part}.state", encoding="utf-8") as file:
+                state, seconds, why = file.read().rstrip("\n").split("\t")
+            states[part] = {"state": state, "seconds": int(seconds), "why": why}
+    return states
+
+
+def read_text(path):
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()
 
 
 def with_peers(rows, peers):
-    """Every row with the fastest peer of its shape, where one is faster than what the row already names."""
-    fastest = {}
-    for peer in peers:
-        key = peer["kernel"], peer["shape"]
-        if "us" in peer and peer["us"] < fastest.get(key, peer)["us"] or key not in fastest and "us" in peer:
-            fastest[key] = peer
+    """Every row with all peers that did the same work."""
     for row in rows:
-        peer = fastest.get((row["kernel"], row["shape"]))
-        if peer and peer["us"] < row.get("peer_us", float("inf")):
-            row = dict(row, peer=peer["peer"], peer_us=peer["us"], ratio=round(peer["us"] / row["us"], 3))
+        for peer in peers:
+            if "us" in peer and (peer["kernel"], peer["shape"]) == (row["kernel"], row["shape"]):
+                row["peers"][peer["peer"]] = peer["us"]
         yield row
 
 
@@ -51,20 +60,51 @@ def first_launches(rows):
             for program, found in programs.items()]
 
 
-def print_tables(results):
+def print_parts(parts):
     print(f"\n{'part':12} {'state':8} {'s':>4}")
-    for part, state in results["parts"].items():
+    for part, state in parts.items():
         print(f"{part:12} {state['state']:8} {state['seconds']:4}  {state['why']}")
+
+
+def print_questions(results):
     if results["first_launch"]:
         print(f"\n{'ms until':42} {'open':>8} {'first':>8} {'second':>8}")
         for row in results["first_launch"]:
             print(f"{row['program']:42} {row['open_ms']:8.1f} {row['first_ms']:8.3f} {row['second_ms']:8.3f}")
-    if results["kernels"]:
-        print(f"\n{'kernel':26} {'shape':58} {'us':>9} {'GB/s':>7} {'TFLOP/s':>8} {'limit':>13} {'of it':>6}  ratio to")
-        for row in results["kernels"]:
-            peer = f"{row['ratio']:5.2f} {row['peer']}" if "ratio" in row else ""
-            print(f"{row['kernel']:26} {row['shape']:58} {row['us']:9.1f} {row['gb_s']:7.0f} {row['tflop_s']:8.1f} "
-                  f"{row['limit']:>13} {row['of_limit']:6.0%}  {peer}")
+    if results["unanswered"]:
+        print("\n" + results["unanswered"])
+
+
+def print_rows(rows):
+    if rows:
+        print(f"\n{'kernel or model':44} {'shape':52} {'us':>10} {'GB/s':>7} {'TFLOP/s':>8} {'tokens/s':>9} {'limit':>12} {'of it':>6}"
+              "  ratio to")
+    for row in rows:
+        peers = ", ".join(f"{us / row['us']:.2f} {name}" for name, us in sorted(row["peers"].items(), key=lambda one: one[1]))
+        tokens = f"{row['tokens_s']:9.0f}" if "tokens_s" in row else f"{'':9}"
+        print(f"{row['kernel']:44} {row['shape']:52} {row['us']:10.1f} {row['gb_s']:7.0f} {row['tflop_s']:8.1f} {tokens} "
+              f"{row['limit']:>12} {row['of_limit']:6.0%}  {peers}")
+
+
+def print_measures(measures):
+    if measures:
+        print(f"\n{'measure':64} {'shape':24} {'value':>12}")
+    for row in measures:
+        print(f"{row['measure']:64} {row['shape']:24} {row['value']:12.3f} {row['unit']}")
+
+
+def shown(value, form):
+    return "" if value is None else format(value, form)
+
+
+def print_goals(lines):
+    print(f"\n{'goal':58} {'figure':>9} {'':16} {'wanted':>12} {'limit':>9} {'of it':>6} {'ratio':>6}  state")
+    for line in lines:
+        sign = ">=" if line["at_least"] else "<="
+        wanted = f"{sign} " + ", ".join(f"{goal:g}" for goal in line["goal"]) if line["unit"] else ""
+        print(f"{line['work']:58} {shown(line['figure'], '9.4g'):>9} {line['unit']:16} {wanted:>12} {shown(line['limit'], '.4g'):>9} "
+              f"{shown(line['of_limit'], '.0%'):>6} {shown(line['ratio'], '.2f'):>6}  {line['state']}"
+              + (f" ({line['note']}{'; ' + line['peer'] if line['peer'] else ''})" if line["note"] else ""))
 
 
 def draw(rows, title):
@@ -74,8 +114,9 @@ def draw(rows, title):
         y = 44 + number * BAR
         parts.append(f'<text x="{LABEL - 8}" y="{y + 12}" text-anchor="end">{escape(row["kernel"] + ": " + row["shape"])}</text>')
         parts.append(f'<rect x="{LABEL}" y="{y}" width="{SCALE * row["of_limit"]:.1f}" height="{BAR - 4}" fill="#c2410c"/>')
-        if "ratio" in row:
-            x = LABEL + SCALE * row["of_limit"] / row["ratio"]
+        peer = goals.best_peer(row)
+        if peer:
+            x = LABEL + SCALE * row["limit_us"] / peer[1]
             parts.append(f'<rect x="{x:.1f}" y="{y - 1}" width="3" height="{BAR - 2}" fill="#475569"/>')
         x = LABEL + SCALE * row["of_limit"] + 6
         parts.append(f'<text x="{x:.0f}" y="{y + 12}">{row["of_limit"]:.0%} of {row["limit"]}</text>')
@@ -88,23 +129,37 @@ def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     found, into = sys.argv[1:]
-    kernels = list(with_peers(read_lines(f"{found}/bench.jsonl"), read_lines(f"{found}/peers.jsonl")))
+    lines = [line for name in ("bench", "model") for line in read_lines(f"{found}/{name}.jsonl")]
+    peers = read_lines(f"{found}/peers.jsonl")
+    devices = [line for line in lines if "architecture" in line]
+    if any("emulated" in line["device"] for line in lines):
+        sys.exit("figures of the emulated device are no results: nothing was written")
     results = {
         "date": datetime.date.today().isoformat(),
-        "device": kernels[0]["device"] if kernels else None,
-        "parts": read_states(f"{found}/states.tsv"),
+        "device": devices[0] if devices else None,
+        "machine": read_text(f"{found}/machine.txt"),
+        "parts": read_states(found),
         "first_launch": first_launches(read_lines(f"{found}/questions.jsonl")),
-        "kernels": kernels,
-        "peers": read_lines(f"{found}/peers.jsonl"),
+        "unanswered": read_text(f"{found}/unanswered.txt"),
+        "kernels": list(with_peers([line for line in lines if "kernel" in line], peers)),
+        "measures": [line for line in lines if "measure" in line],
+        "peers": peers,
     }
-    print_tables(results)
+    results["command"] = "scripts/gpu " + " ".join(results["parts"])
+    results["goals"] = goals.judge(results)
+    print_rows(results["kernels"])
+    print_measures(results["measures"])
+    print_questions(results)
+    print_parts(results["parts"])
+    print_goals(results["goals"])
     path = f"{into}/{results['date']}-gpu"
     with open(path + ".json", "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
-    if kernels:
+    if results["kernels"]:
         with open(path + ".svg", "w", encoding="utf-8") as file:
-            file.write(draw(kernels, f"{results['device']}: how much of its limit a kernel reaches; the mark is the best peer"))
-    print(f"\nwritten: {path}.json" + (f" and {path}.svg" if kernels else ""))
+            file.write(draw(results["kernels"],
+                            f"{results['device']['device']}: how much of its limit a kernel reaches; the mark is the best peer"))
+    print(f"\nwritten: {path}.json" + (f" and {path}.svg" if results["kernels"] else ""))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 /* make_random_model: writes a model folder with random weights that anybody can make again, byte for byte.
  *
- *     make_random_model NAME FOLDER     NAME is a line of tests/fixtures/models/models.tsv; run in the project's root
- *     make_random_model --list          the names
+ *     make_random_model NAME FOLDER [LAYERS POSITIONS WORDS]   NAME is a line of tests/fixtures/models/models.tsv; run in the
+ *                                                              project's root. The numbers: as large as models in use, to be timed
+ *     make_random_model --list                                 the names
  *
  * The vectors that transformers makes from the same folders are committed (tests/reference/random_models.py, the twin of this
  * program), the folders are not. Element i of a tensor is offset + scale * unit, each step rounded to fp32:
@@ -20,13 +21,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define VOCABULARY_SIZE 200
-#define POSITIONS 64
+enum { POSITIONS = 64, WORDS = 200, WORD_ROOM = 32 };  /* where the command line does not say others; a word and its NUL */
 
 /* One line of models.tsv, in the order of its columns. */
 struct recipe {
     char *name, *layers, *hidden, *heads, *inner, *activation, *pooling, *dtype, *prefix, *norms, *dense, *tokenizer;
     char *normalize, *query, *passage;
+    int positions, words;
     char line[512];
 };
 
@@ -246,9 +247,9 @@ static void put_embeddings(struct writer *writer, const char *prefix, uint64_t h
 {
     char name[128];
     snprintf(name, sizeof name, "%sembeddings.word_embeddings.weight", prefix);
-    put(writer, name, VOCABULARY_SIZE, hidden, FILL_EMBEDDING);
+    put(writer, name, (uint64_t)writer->recipe->words, hidden, FILL_EMBEDDING);
     snprintf(name, sizeof name, "%sembeddings.position_embeddings.weight", prefix);
-    put(writer, name, POSITIONS, hidden, FILL_EMBEDDING);
+    put(writer, name, (uint64_t)writer->recipe->positions, hidden, FILL_EMBEDDING);
     snprintf(name, sizeof name, "%sembeddings.token_type_embeddings.weight", prefix);
     put(writer, name, 2, hidden, FILL_EMBEDDING);
     snprintf(name, sizeof name, "%sembeddings.LayerNorm", prefix);
@@ -268,8 +269,8 @@ static void put_network(struct writer *writer)
     put_linear(writer, name, hidden, hidden);
     if (*prefix) { /* what checkpoints of larger models bring along, of no use to an embedder */
         snprintf(name, sizeof name, "%sembeddings.position_ids", prefix);
-        put(writer, name, 1, POSITIONS, FILL_COUNTING);
-        put(writer, "cls.predictions.bias", 0, VOCABULARY_SIZE, FILL_BIAS);
+        put(writer, name, 1, (uint64_t)recipe->positions, FILL_COUNTING);
+        put(writer, "cls.predictions.bias", 0, (uint64_t)recipe->words, FILL_BIAS);
     }
 }
 
@@ -299,10 +300,10 @@ static void write_config(const struct recipe *recipe, const char *folder)
     FILE *file = open_file(folder, "config.json", "w");
     fprintf(file, "{\n  \"architectures\": [\"BertModel\"],\n  \"hidden_act\": \"%s\",\n  \"hidden_size\": %s,\n", recipe->activation,
             recipe->hidden);
-    fprintf(file, "  \"intermediate_size\": %s,\n  \"layer_norm_eps\": 1e-12,\n  \"max_position_embeddings\": %d,\n", recipe->inner, POSITIONS);
+    fprintf(file, "  \"intermediate_size\": %s,\n  \"layer_norm_eps\": 1e-12,\n  \"max_position_embeddings\": %d,\n", recipe->inner, recipe->positions);
     fprintf(file, "  \"model_type\": \"bert\",\n  \"num_attention_heads\": %s,\n  \"num_hidden_layers\": %s,\n", recipe->heads, recipe->layers);
     fprintf(file, "  \"pad_token_id\": 0,\n  \"position_embedding_type\": \"absolute\",\n  \"type_vocab_size\": 2,\n  \"vocab_size\": %d\n}\n",
-            VOCABULARY_SIZE);
+            recipe->words);
     close_file(file);
 }
 
@@ -356,10 +357,11 @@ static void write_dense(const struct recipe *recipe, const char *folder)
 static void write_settings(const struct recipe *recipe, const char *folder)
 {
     FILE *file = open_file(folder, "sentence_bert_config.json", "w");
-    fprintf(file, "{\"max_seq_length\": %d, \"do_lower_case\": false}\n", POSITIONS);
+    fprintf(file, "{\"max_seq_length\": %d, \"do_lower_case\": false}\n", recipe->positions);
     close_file(file);
     file = open_file(folder, "tokenizer_config.json", "w");
-    fprintf(file, "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": true, \"model_max_length\": %d}\n", POSITIONS);
+    fprintf(file, "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": true, \"model_max_length\": %d}\n",
+            recipe->positions);
     close_file(file);
     file = open_file(folder, "config_sentence_transformers.json", "w");
     fprintf(file, "{\"prompts\": {");
@@ -371,7 +373,7 @@ static void write_settings(const struct recipe *recipe, const char *folder)
     close_file(file);
 }
 
-static void write_tokenizer(const char *folder, char words[][32])
+static void write_tokenizer(const struct recipe *recipe, const char *folder, char words[][WORD_ROOM])
 {
     FILE *file = open_file(folder, "tokenizer.json", "w");
     fprintf(file, "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [");
@@ -389,30 +391,36 @@ static void write_tokenizer(const char *folder, char words[][32])
                   "\"[SEP]\": {\"id\": \"[SEP]\", \"ids\": [3], \"tokens\": [\"[SEP]\"]}}}, ");
     fprintf(file, "\"decoder\": {\"type\": \"WordPiece\", \"prefix\": \"##\", \"cleanup\": true}, \"model\": {\"type\": \"WordPiece\", "
                   "\"unk_token\": \"[UNK]\", \"continuing_subword_prefix\": \"##\", \"max_input_chars_per_word\": 100, \"vocab\": {");
-    for (int i = 0; i < VOCABULARY_SIZE; i++)
+    for (int i = 0; i < recipe->words; i++)
         fprintf(file, "%s\"%s%s\": %d", i ? ", " : "", words[i][0] == '"' ? "\\" : "", words[i], i);
     fprintf(file, "}}}\n");
     close_file(file);
 }
 
+/* The words of vocab.txt; where more are wanted, names of words that no text has. */
 static void write_vocabulary(const struct recipe *recipe, const char *folder)
 {
-    static char words[VOCABULARY_SIZE][32];
+    char (*words)[WORD_ROOM] = calloc((size_t)recipe->words, sizeof *words);
     FILE *file = open_file("tests/fixtures/models", "vocab.txt", "r");
-    for (int i = 0; i < VOCABULARY_SIZE; i++) {
-        if (!fgets(words[i], sizeof words[i], file))
-            stop("vocab.txt has %d lines, expected %d", i, VOCABULARY_SIZE);
+    if (!words)
+        stop("out of memory");
+    for (int i = 0; i < recipe->words; i++) {
+        if (i >= WORDS)
+            snprintf(words[i], sizeof words[i], "[unused%d]", i);
+        else if (!fgets(words[i], sizeof words[i], file))
+            stop("vocab.txt has %d lines, expected %d", i, WORDS);
         words[i][strcspn(words[i], "\n")] = 0;
     }
     fclose(file);
     if (strcmp(recipe->tokenizer, "json") == 0) {
-        write_tokenizer(folder, words);
-        return;
+        write_tokenizer(recipe, folder, words);
+    } else {
+        file = open_file(folder, "vocab.txt", "w");
+        for (int i = 0; i < recipe->words; i++)
+            fprintf(file, "%s\n", words[i]);
+        close_file(file);
     }
-    file = open_file(folder, "vocab.txt", "w");
-    for (int i = 0; i < VOCABULARY_SIZE; i++)
-        fprintf(file, "%s\n", words[i]);
-    close_file(file);
+    free(words);
 }
 
 /* ---- the list of models ---- */
@@ -423,6 +431,8 @@ static int read_recipe(FILE *table, struct recipe *recipe)
                              &recipe->activation, &recipe->pooling, &recipe->dtype, &recipe->prefix, &recipe->norms,
                              &recipe->dense,   &recipe->tokenizer, &recipe->normalize, &recipe->query, &recipe->passage};
     char *rest = recipe->line;
+    recipe->positions = POSITIONS;
+    recipe->words = WORDS;
     if (!fgets(recipe->line, sizeof recipe->line, table))
         return 0;
     recipe->line[strcspn(recipe->line, "\n")] = 0;
@@ -446,11 +456,21 @@ static void make_model(const struct recipe *recipe, const char *folder)
         write_dense(recipe, folder);
 }
 
+/* Layers, positions and words as the command line has them. */
+static void enlarge(struct recipe *recipe, char **arguments)
+{
+    recipe->layers = arguments[0];
+    recipe->positions = atoi(arguments[1]);
+    recipe->words = atoi(arguments[2]);
+    if (number(recipe->layers) < 1 || recipe->positions < 2 || recipe->words < WORDS)
+        stop("expected at least one layer, 2 positions and %d words", WORDS);
+}
+
 int main(int count, char **arguments)
 {
     int lists = count == 2 && strcmp(arguments[1], "--list") == 0;
-    if (count != 3 && !lists)
-        stop("usage: make_random_model NAME FOLDER | --list");
+    if (count != 3 && count != 6 && !lists)
+        stop("usage: make_random_model NAME FOLDER [LAYERS POSITIONS WORDS] | --list");
     FILE *table = open_file("tests/fixtures/models", "models.tsv", "r");
     struct recipe recipe;
     int found = lists;
@@ -459,6 +479,8 @@ int main(int count, char **arguments)
         if (lists) {
             puts(recipe.name);
         } else if (strcmp(recipe.name, arguments[1]) == 0) {
+            if (count == 6)
+                enlarge(&recipe, arguments + 3);
             make_model(&recipe, arguments[2]);
             found = 1;
         }
