@@ -139,6 +139,7 @@ def main():
         "device": devices[0] if devices else None,
         "machine": read_text(f"{found}/machine.txt"),
         "parts": read_states(found),
+        "asked": [line for line in read_lines(f"{found}/asked.jsonl") if "kernel" in line],
         "first_launch": first_launches(read_lines(f"{found}/questions.jsonl")),
         "unanswered": read_text(f"{found}/unanswered.txt"),
         "kernels": list(with_peers([line for line in lines if "kernel" in line], peers)),
@@ -149,6 +150,7 @@ def main():
     results["goals"] = goals.judge(results)
     print_rows(results["kernels"])
     print_measures(results["measures"])
+    print_rows(results["asked"])
     print_questions(results)
     print_parts(results["parts"])
     print_goals(results["goals"])

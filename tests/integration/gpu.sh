@@ -34,12 +34,14 @@ cat > "$work/peers.jsonl" <<'END'
 {"kernel": "BERT-base, bulk", "shape": "2048 texts of 512 tokens", "peer": "PyTorch", "us": 1000000.0}
 END
 echo '{"question": "first launch", "program": "machine code", "open_ms": 3.0, "first_ms": 1.0, "second_ms": 0.1}' > "$work/questions.jsonl"
+sed -n 's/"attention"/"variant of attention: no turns"/p' "$work/bench.jsonl" > "$work/asked.jsonl"
 python3 profiling/gpu/table.py "$work" "$work" > "$work/out"
 expect() { grep -qE "$1" "$work/out" || { echo "the table lacks: $1"; cat "$work/out"; exit 1; }; }
 expect '^cases +passed +8'
 expect '^sanitizer +not run +0 +compute-sanitizer is not installed'
 expect '^attention +512 sequences of 32.* 10.0 .* 40%  1.50 fast, 3.00 slow'
 expect '^machine code +3.0'
+expect '^variant of attention: no turns +16 sequences of 1024'
 # Goals: some met, of some the first step, others not, and those that nobody measured say why.
 expect '^every kernel against double precision +1 .* met$'
 expect '^the cases under the sanitizer .* not run \(compute-sanitizer is not installed\)'
@@ -53,6 +55,9 @@ expect '^what the host takes to ask for a replay +6 us +<= 5 .* not met'
 expect '^graphs kept +6 graphs +<= 32 .* met'
 python3 -m json.tool "$work"/*-gpu.json > /dev/null
 grep -q '80% of matrix units' "$work"/*-gpu.svg
+# What is changed in attention to ask what bounds it is still there to be changed.
+python3 profiling/gpu/attention_variants.py kernels/attention/attention_sm90.cu "$work/variants"
+[ "$(find "$work/variants" -name '*.cu' | wc -l)" -eq "$(python3 profiling/gpu/attention_variants.py --list | wc -l)" ]
 # Whoever mistakes the emulator for a GPU is told.
 sed -i 's/"none"/"emulated device"/' "$work/bench.jsonl"
 rm "$work"/*-gpu.json
