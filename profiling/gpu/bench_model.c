@@ -193,7 +193,7 @@ static void print_host(struct bench *bench, const char *kind, bench_launch *laun
     bench_print_measure(&bench->device, measure, bench->shape, bench_median(asked, calls) * 1e6, "us");
     snprintf(measure, sizeof measure, "%s, host has the result, %s", bench->name, kind);
     bench_print_measure(&bench->device, measure, bench->shape, bench_median(done, calls) * 1e6, "us");
-    snprintf(measure, sizeof measure, "%s, device computes, %s", bench->name, kind);
+    snprintf(measure, sizeof measure, "%s, device from first to last, %s", bench->name, kind);
     bench_print_measure(&bench->device, measure, bench->shape, bench_seconds(&bench->device, launch, single) * 1e6, "us");
 }
 

@@ -19,7 +19,7 @@ expect 'sequences of 16 to' bench.jsonl
 "$model" --quick --name small "$work/model" > "$work/model.jsonl"
 expect '"kernel": "small, bulk", "shape": "3 texts of 9 tokens"' model.jsonl
 expect '"kernel": "small, one"' model.jsonl
-for measure in 'host asks, replay' 'host asks, kernel by kernel' 'device computes, replay' 'graphs kept' \
+for measure in 'host asks, replay' 'host asks, kernel by kernel' 'device from first to last, replay' 'graphs kept' \
     'device memory of a graph, measured' 'device memory booked, peak' 'device memory taken of the driver'; do
     expect "\"measure\": \"small, $measure\"" model.jsonl
 done

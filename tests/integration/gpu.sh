@@ -55,6 +55,17 @@ expect '^what the host takes to ask for a replay +6 us +<= 5 .* not met'
 expect '^graphs kept +6 graphs +<= 32 .* met'
 python3 -m json.tool "$work"/*-gpu.json > /dev/null
 grep -q '80% of matrix units' "$work"/*-gpu.svg
+# The bits of kernels: those of products may differ, those of the others may not.
+printf 'seed 1\ndigest pool_mean 1\ndigest linear_bf16_mma_64x64 2\n' > "$work/emulator.txt"
+printf 'digest pool_mean 1\ndigest linear_bf16_mma_64x64 3\n' > "$work/gpu.txt"
+python3 profiling/gpu/golden.py --digests "$work/gpu.txt" "$work/emulator.txt" > "$work/out"
+expect '1 groups of cases with the emulator.s bits; others: linear_bf16_mma_64x64'
+sed -i 's/pool_mean 1/pool_mean 4/' "$work/gpu.txt"
+if python3 profiling/gpu/golden.py --digests "$work/gpu.txt" "$work/emulator.txt" > "$work/out"; then
+    echo 'other bits of a kernel that only adds were let through'
+    exit 1
+fi
+expect 'expected the same bits of: pool_mean'
 # What is changed in attention to ask what bounds it is still there to be changed.
 python3 profiling/gpu/attention_variants.py kernels/attention/attention_sm90.cu "$work/variants"
 [ "$(find "$work/variants" -name '*.cu' | wc -l)" -eq "$(python3 profiling/gpu/attention_variants.py --list | wc -l)" ]

@@ -20,6 +20,7 @@ static struct {
     const char *name;
     int         checks, failures, all_checks, all_failures, groups;
     uint64_t    random;
+    uint64_t    digest;    /* of all that the group downloaded */
     int         schedule;  /* counts launches, so that cases meet the schedules in turn */
 } state;
 
@@ -38,6 +39,7 @@ bool group_begin(const char *name, bool supported)
     }
     state.name   = name;
     state.checks = state.failures = 0;
+    state.digest = 0;
     state.random = options.seed * 0x9e3779b97f4a7c15u + 1;
     for (const char *c = name; *c; c++)
         state.random = (state.random ^ (uint64_t)(unsigned char)*c) * 0x100000001b3u;
@@ -47,6 +49,8 @@ bool group_begin(const char *name, bool supported)
 void group_end(void)
 {
     printf("%-28s %4d checks%s\n", state.name, state.checks, state.failures ? "  FAILED" : "");
+    if (options.digests)
+        printf("digest %s %016llx\n", state.name, (unsigned long long)state.digest);
     if (state.failures)
         printf("    again: %s --seed %llu --only %s%s%s\n", options.program, (unsigned long long)options.seed, state.name,
                options.quick ? " --quick" : "", options.orders ? " --orders" : "");
@@ -291,9 +295,24 @@ void matrix_upload(struct matrix *m)
     must(cudaMemcpy(m->device - EDGE, m->host - EDGE, m->bytes, cudaMemcpyHostToDevice), "upload");
 }
 
+/* Values, not bytes: devices write NaNs of different bits. */
+static void add_to_digest(const struct matrix *m)
+{
+    for (int row = 0; row < m->rows; row++)
+        for (int column = 0; column < m->columns; column++) {
+            const double value = matrix_get(m, row, column);
+            uint64_t     bits  = 1;
+            if (!isnan(value))
+                memcpy(&bits, &value, sizeof bits);
+            state.digest = (state.digest ^ (bits ^ bits >> 32)) * 0x100000001b3u;
+        }
+}
+
 void matrix_download(struct matrix *m)
 {
     must(cudaMemcpy(m->host - EDGE, m->device - EDGE, m->bytes, cudaMemcpyDeviceToHost), "download");
+    if (options.digests)
+        add_to_digest(m);
 }
 
 void matrix_poison(struct matrix *m)

@@ -18,6 +18,7 @@
 struct options {
     uint64_t    seed;
     bool        quick;  /* the smaller half of the cases */
+    bool        digests; /* a line for each group with a hash of what it downloaded, to compare devices */
     bool        orders; /* every schedule of the emulator for every case, instead of one of them in turn */
     const char *only;   /* groups whose name begins so, or null */
     const char *program;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 static const char help[] =
-    "usage: %s [--quick] [--orders] [--seed N] [--only GROUP]\n"
+    "usage: %s [--quick] [--orders] [--digests] [--seed N] [--only GROUP]\n"
     "Runs every CUDA kernel of this build on the device at hand, or on the emulator that it was linked with. --orders meets every\n"
     "schedule of the emulator in every case. The exit status is 77 where there is no device.\n";
 
@@ -14,6 +14,7 @@ static bool read_options(int argc, char **argv)
     const struct argument known[] = {
         { .name = "--quick", .flag = &options.quick }, { .name = "--seed", .number = &options.seed },
         { .name = "--only", .text = &options.only },   { .name = "--orders", .flag = &options.orders },
+        { .name = "--digests", .flag = &options.digests },
     };
     options = (struct options){ .seed = 1, .program = argv[0] };
     return arguments_read(known, sizeof known / sizeof *known, argc, argv);
