@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""attention_variants.py SOURCE FOLDER: kernels/attention/attention_sm90.cu with one thing changed in each of FOLDER/NAME.cu, for heads
-of 64 in bf16 alone. What a change saves says what the kernel waits for: bench_variants times them. Fails where a line that is to be
-changed is not in the source any more. --list: the names."""
+"""attention_variants.py SOURCE FOLDER: kernels/attention/attention_sm90.cu with one thing changed in each of FOLDER/NAME.cu, for
+heads of 64 in bf16 alone. What a change saves says what the kernel waits for: bench_variants times them. Fails where a line that is
+to be changed is not in the source any more. --list: the names."""
 import pathlib
 import sys
 
@@ -33,7 +33,8 @@ VARIANTS = {
     "polynomial_2_of_8": polynomial(2),
     "multiply_for_exp2": [(EXP2, "fmaf(s[i], scale, -base[r]) * 0.5f")],
     "no_values": [("        wgmma_rs<T, 1>(y, weights[step], values + (step * 16 * LARGE_COLUMN_BYTES) / 16, 1);",
-                   "        y[step] += __uint_as_float(weights[step][0] ^ weights[step][1] ^ weights[step][2] ^ weights[step][3]);")],
+                   "        y[step] += __uint_as_float(weights[step][0] ^ weights[step][1] ^ weights[step][2] "
+                   "^ weights[step][3]);")],
 }
 ALONE = [("bf16 ? large_handle<__nv_bfloat16>(args->head_size) : large_handle<__half>(args->head_size)",
           "KERNEL_HANDLE(attention_wgmma<__nv_bfloat16, 64>)")]

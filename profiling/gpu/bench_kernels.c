@@ -4,6 +4,7 @@
 #include "profiling/gpu/epilogue.h"
 
 #include "kernels/linear/linear_choose.h"
+#include "tests/support/arguments.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 
 static const char help[] =
     "usage: %s [--rounds N] [--only linear|tiles|attention|rows] [--quick]\n"
-    "Prints one line of JSON for each kernel and shape: the median of N launches (20) with a cold cache.\n"
+    "Prints one line of JSON for each kernel and shape: the median of N launches (20, at most 100) with a cold cache.\n"
     "tiles: every tile that a linear can take, by force. rows: embedding, norms, conversion, rotary, pooling.\n"
     "--quick: small shapes and one launch of each, to see that the program works.\n";
 
@@ -109,9 +110,8 @@ static cudaError_t run_apart(const struct bench_device *device, void *context)
 /* operands: bf16 or e4m3. */
 static void make_linear(struct bench *bench, struct linear_case *work, const struct layer *layer, enum dtype operands, int rows)
 {
-    const size_t outputs = (size_t)rows * (size_t)layer->n, width = (size_t)(layer->act == LINEAR_SILU_GATE ? layer->n / 2 : layer->n);
-    const enum dtype type = layer->residual ? DTYPE_F32 : DTYPE_BF16;
-    const bool   narrow = operands == DTYPE_F8_E4M3;
+    const size_t outputs = (size_t)rows * (size_t)layer->n, width = (size_t)layer->n / (layer->act == LINEAR_SILU_GATE ? 2 : 1);
+    const bool   narrow  = operands == DTYPE_F8_E4M3;
     void *const memory[] = {
         bench_random(operands, (size_t)layer->n * (size_t)layer->k, narrow ? 100 : 0.05f),
         bench_random(DTYPE_F32, (size_t)layer->n, 0.1f),
@@ -135,7 +135,8 @@ static void make_linear(struct bench *bench, struct linear_case *work, const str
     work->args       = (struct linear_args){ .weight = &work->weight, .x = memory[2], .x_scales = memory[8],
                                              .x_stride = (size_t)layer->k * (narrow ? 1 : 2), .act = layer->act,
                                              .residual = memory[5], .residual_stride = (size_t)layer->n * 4, .y = memory[3],
-                                             .y_stride = width * (layer->residual ? 4 : 2), .y_type = type };
+                                             .y_stride = width * (layer->residual ? 4 : 2),
+                                             .y_type = layer->residual ? DTYPE_F32 : DTYPE_BF16 };
     snprintf(bench->shape, sizeof bench->shape, "%d x %d x %d%s", rows, layer->n, layer->k, narrow ? ", fp8" : "");
     bench->row = (struct bench_row){ .kernel = layer->name, .shape = bench->shape, .rate = narrow ? 2 : 1 };
 }
@@ -294,7 +295,8 @@ static void bench_attention(struct bench *bench, int length, const struct heads 
 static void bench_attentions(struct bench *bench)
 {
     static const int          lengths[] = { 16, 32, 64, 128, 0, 256, 512, 1024, 4096 };
-    static const struct heads heads[]   = { { 12, 12, 32, false }, { 12, 12, 64, false }, { 16, 8, 128, true }, { 16, 16, 128, false } };
+    static const struct heads heads[]   = { { 12, 12, 32, false }, { 12, 12, 64, false }, { 16, 8, 128, true },
+                                            { 16, 16, 128, false } };
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
         for (size_t j = 0; j < sizeof heads / sizeof *heads; j++)
             if (!bench->quick || (lengths[i] <= LEAST_LENGTH && heads[j].size == 64))
@@ -396,30 +398,18 @@ static void bench_row_kernels(struct bench *bench, int width)
         bench_free(memory[i]);
 }
 
-static bool read_options(int argc, char **argv, struct bench *bench, int *rounds, const char **only)
-{
-    for (int i = 1; i < argc; i++)
-        if (i + 1 < argc && strcmp(argv[i], "--rounds") == 0 && atoi(argv[i + 1]) > 0)
-            *rounds = atoi(argv[++i]);
-        else if (i + 1 < argc && strcmp(argv[i], "--only") == 0)
-            *only = argv[++i];
-        else if (strcmp(argv[i], "--quick") == 0)
-            bench->quick = true;
-        else
-            return false;
-    return true;
-}
-
 int main(int argc, char **argv)
 {
-    const char  *only   = "";
-    int          rounds = 20;
-    struct bench bench  = { .cublaslt = NULL };
-    if (!read_options(argc, argv, &bench, &rounds, &only)) {
+    const char           *only   = "";
+    uint64_t              rounds = 20;
+    struct bench          bench  = { .cublaslt = NULL };
+    const struct argument known[] = { { .name = "--quick", .flag = &bench.quick }, { .name = "--rounds", .number = &rounds },
+                                      { .name = "--only", .text = &only } };
+    if (!arguments_read(known, sizeof known / sizeof *known, argc, argv) || rounds < 1 || rounds > 100) {
         printf(help, argv[0]);
         return 2;
     }
-    bench_open(&bench.device, bench.quick ? 1 : rounds, bench.quick, &bench.cublaslt);
+    bench_open(&bench.device, bench.quick ? 1 : (int)rounds, bench.quick, &bench.cublaslt);
     bench.live = bench_memory(sizeof *bench.live);
     if (!*only || strcmp(only, "linear") == 0)
         bench_linears(&bench);

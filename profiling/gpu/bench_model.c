@@ -4,13 +4,14 @@
 #include "profiling/gpu/bench.h"
 #include "runtime/cuda_lane.h"
 #include "runtime/cuda_run.h"
+#include "tests/support/arguments.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
-    "usage: %s [--name NAME] [--budget MIB] [--quick] MODEL-FOLDER\n"
+    "usage: %s --model FOLDER [--name NAME] [--budget MIB] [--quick]\n"
     "Embeds random token ids in bf16 on the GPU: many long texts, many short ones of mixed lengths, one alone; then runs single\n"
     "plans kernel by kernel and as a graph, and says what the host waits for. --budget: the ceiling of device memory (4096).\n"
     "--quick: a few short texts, to see that the program works.\n";
@@ -312,20 +313,13 @@ static void bench_all(struct bench *bench)
 
 int main(int argc, char **argv)
 {
-    const char  *folder = NULL;
-    uint64_t     budget = 4096;
-    struct bench bench  = { .name = "model" };
-    size_t       before, total;
-    for (int i = 1; i < argc; i++)
-        if (i + 1 < argc && strcmp(argv[i], "--name") == 0)
-            bench.name = argv[++i];
-        else if (i + 1 < argc && strcmp(argv[i], "--budget") == 0)
-            budget = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--quick") == 0)
-            bench.quick = true;
-        else
-            folder = argv[i];
-    if (!folder || *folder == '-') {
+    const char           *folder = NULL;
+    uint64_t              budget = 4096;
+    struct bench          bench  = { .name = "model" };
+    const struct argument known[] = { { .name = "--model", .text = &folder }, { .name = "--name", .text = &bench.name },
+                                      { .name = "--budget", .number = &budget }, { .name = "--quick", .flag = &bench.quick } };
+    size_t                before, total;
+    if (!arguments_read(known, sizeof known / sizeof *known, argc, argv) || !folder) {
         printf(help, argv[0]);
         return 2;
     }

@@ -1,5 +1,5 @@
-/* bench_variants: attention with heads of 64 as attention_variants.py changes it, one line of JSON a variant and length. Lengths are whole
- * tiles of two and of three warpgroups. Some variants compute something else: only their time is of interest. */
+/* bench_variants: attention with heads of 64 as attention_variants.py changes it, one line of JSON a variant and length. Lengths
+ * are whole tiles of two and of three warpgroups. Some variants compute something else: only their time is of interest. */
 #include "kernels/attention/attention_choose.h"
 #include "profiling/gpu/bench.h"
 

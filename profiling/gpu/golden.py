@@ -2,8 +2,8 @@
 """golden.py NAME GPU.npy EMULATOR.npy COSINE: how far the vectors of a GPU are from those of the emulator. Both add up the same
 products, the matrix units in an order of their own, so they are near and not equal; exits 1 where the cosine is less.
 
-golden.py --digests GPU EMULATOR: the same for what the cases of kernels computed (kernels_cuda_tests --digests). Kernels without matrix
-units and functions of their own have to give the same bits; exits 1 where they do not."""
+golden.py --digests GPU EMULATOR: the same for what the cases of kernels computed (kernels_cuda_tests --digests). Kernels without
+matrix units and approximations have to give the same bits; exits 1 where they do not."""
 import ast
 import math
 import struct

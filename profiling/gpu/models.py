@@ -1,5 +1,5 @@
-"""Whole encoders as peers of bench_model: BERT as PyTorch computes it, and sentence-transformers. The same shapes and as many tokens;
-weights are random, so only times are compared."""
+"""Whole encoders as peers of bench_model: BERT as PyTorch computes it, and sentence-transformers. The same shapes and as many
+tokens; weights are random, so only times are compared."""
 import os
 
 # name: layers, width, heads, inner; as scripts/gpu makes the folders
@@ -49,7 +49,8 @@ def batches(torch, device, lengths):
         batch, lengths = lengths[-count:], lengths[:-count]
         ids = torch.randint(WORDS, (count, batch[-1]), device=device)
         tokens = torch.tensor(batch, device=device)[:, None, None, None]
-        result.append((ids, None if batch[0] == batch[-1] else torch.arange(batch[-1], device=device)[None, None, None, :] < tokens))
+        mask = torch.arange(batch[-1], device=device)[None, None, None, :] < tokens
+        result.append((ids, None if batch[0] == batch[-1] else mask))
     return result
 
 

@@ -3,8 +3,8 @@
 bench_model, in bf16 on the GPU. One line of JSON a row; a peer that cannot do it says why.
 
 Attention: PyTorch's kernels for batches of one length (cuDNN, flash), and for packed batches (its own, varlen_attn, flash-attn).
-Models: the same architecture as a module (models.py), compiled with reduce-overhead and as it is, and sentence-transformers with the
-folders that bench_model ran (FOLDER/NAME). No case is begun after N seconds. --dry: small shapes on the CPU, to see that it
+Models: the same architecture as a module (models.py), compiled with reduce-overhead and as it is, and sentence-transformers with
+the folders that bench_model ran (FOLDER/NAME). No case is begun after N seconds. --dry: small shapes on the CPU, to see that it
 works; those figures mean nothing, and the rows say so."""
 import argparse
 import inspect
@@ -43,7 +43,7 @@ class Timer:
         times = []
         for number in range(ROUNDS + 1):
             self.flush.fill_(number)
-            self.torch.cuda._sleep(400_000)  # a fifth of a millisecond: the host has asked for all of it before the first kernel ends
+            self.torch.cuda._sleep(400_000)  # a fifth of a millisecond: the host asks for all of it meanwhile
             before, after = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
             before.record()
             run()
@@ -69,7 +69,8 @@ class Timer:
 def padded_kernels(torch, device, length, tokens, heads, kv_heads, size, causal):
     """(name, function) for a batch of one length."""
     functional, attention = torch.nn.functional, torch.nn.attention
-    q, k, v = (torch.randn(tokens // length, h, length, size, device=device, dtype=torch.bfloat16) for h in (heads, kv_heads, kv_heads))
+    q, k, v = (torch.randn(tokens // length, h, length, size, device=device, dtype=torch.bfloat16)
+               for h in (heads, kv_heads, kv_heads))
 
     def run(backend):
         with attention.sdpa_kernel(backend):

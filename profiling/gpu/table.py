@@ -77,8 +77,8 @@ def print_questions(results):
 
 def print_rows(rows):
     if rows:
-        print(f"\n{'kernel or model':44} {'shape':52} {'us':>10} {'GB/s':>7} {'TFLOP/s':>8} {'tokens/s':>9} {'limit':>12} {'of it':>6}"
-              "  ratio to")
+        print(f"\n{'kernel or model':44} {'shape':52} {'us':>10} {'GB/s':>7} {'TFLOP/s':>8} {'tokens/s':>9} {'limit':>12} "
+              f"{'of it':>6}  ratio to")
     for row in rows:
         peers = ", ".join(f"{us / row['us']:.2f} {name}" for name, us in sorted(row["peers"].items(), key=lambda one: one[1]))
         tokens = f"{row['tokens_s']:9.0f}" if "tokens_s" in row else f"{'':9}"
@@ -102,9 +102,9 @@ def print_goals(lines):
     for line in lines:
         sign = ">=" if line["at_least"] else "<="
         wanted = f"{sign} " + ", ".join(f"{goal:g}" for goal in line["goal"]) if line["unit"] else ""
-        print(f"{line['work']:58} {shown(line['figure'], '9.4g'):>9} {line['unit']:16} {wanted:>12} {shown(line['limit'], '.4g'):>9} "
-              f"{shown(line['of_limit'], '.0%'):>6} {shown(line['ratio'], '.2f'):>6}  {line['state']}"
-              + (f" ({line['note']}{'; ' + line['peer'] if line['peer'] else ''})" if line["note"] else ""))
+        print(f"{line['work']:58} {shown(line['figure'], '9.4g'):>9} {line['unit']:16} {wanted:>12} "
+              f"{shown(line['limit'], '.4g'):>9} {shown(line['of_limit'], '.0%'):>6} {shown(line['ratio'], '.2f'):>6}"
+              f"  {line['state']}" + (f" ({line['note']}{'; ' + line['peer'] if line['peer'] else ''})" if line["note"] else ""))
 
 
 def draw(rows, title):

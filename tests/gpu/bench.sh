@@ -16,7 +16,7 @@ done
 expect 'sequences of 16 to' bench.jsonl
 
 "$make" minilm-l6 "$work/model"
-"$model" --quick --name small "$work/model" > "$work/model.jsonl"
+"$model" --quick --name small --model "$work/model" > "$work/model.jsonl"
 expect '"kernel": "small, bulk", "shape": "3 texts of 9 tokens"' model.jsonl
 expect '"kernel": "small, one"' model.jsonl
 for measure in 'host asks, replay' 'host asks, kernel by kernel' 'device from first to last, replay' 'graphs kept' \
@@ -26,14 +26,17 @@ done
 # Both kinds of text were of one plan: its first run eager, its second captured, all others replayed.
 expect '"measure": "small, runs kernel by kernel, unwanted", "shape": "at the end", "value": 0.000' model.jsonl
 python3 - "$work/bench.jsonl" "$work/model.jsonl" <<'END'
-import json, sys
+import json, math, sys
 for path in sys.argv[1:]:
     for line in open(path, encoding="utf-8"):
         row = json.loads(line)
         assert row["device"] == "emulated device", row
-        assert all(value == value and value not in (float("inf"), float("-inf")) for value in row.values() if isinstance(value, float)), row
+        assert all(math.isfinite(value) for value in row.values() if isinstance(value, float)), row
 END
 printf 'bench\tpassed\t1\t\n' > "$work/bench.state"
-if python3 profiling/gpu/table.py "$work" "$work" > "$work/table" 2>&1; then echo 'the table takes the emulator for a GPU'; exit 1; fi
+if python3 profiling/gpu/table.py "$work" "$work" > "$work/table" 2>&1; then
+    echo 'the table takes the emulator for a GPU'
+    exit 1
+fi
 expect 'emulated device' table
 ! ls "$work"/*-gpu.json 2> /dev/null || { echo 'figures of the emulator were written as results'; exit 1; }
