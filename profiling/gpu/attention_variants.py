@@ -25,31 +25,42 @@ def polynomial(share):
 # name: (text, text instead) in order; results are right in the first three and in the polynomials
 VARIANTS = {
     "unchanged": [],
-    "two_warpgroups": [("{ return head == 64 ? 3 : 2; }", "{ return 2; }"), ("{ return head == 64 ? 32 : 40; }", "{ return 40; }"),
-                       ("{ return head == 64 ? 160 : 232; }", "{ return 232; }")],
+    "two_warpgroups": [("{ return head <= 64 ? 3 : 2; }", "{ return 2; }")],
     # right for lengths that are whole tiles of all warpgroups, where no warpgroup passes a tile on unused
     "no_turns": [(f"named_barrier_{kind}<{number}, 256>()", "(void)0") for kind in ("sync", "arrive") for number in (1, 2, 3)],
     "polynomial_1_of_8": polynomial(1),
     "polynomial_2_of_8": polynomial(2),
     "multiply_for_exp2": [(EXP2, "fmaf(s[i], scale, -base[r]) * 0.5f")],
-    "no_values": [("        wgmma_rs<T, 1>(y, weights[step], values + (step * 16 * LARGE_COLUMN_BYTES) / 16, 1);",
+    "no_values": [("        wgmma_rs<T, 1>(y, weights[step], values + step * large_box(HEAD) * 2, 1);",
                    "        y[step] += __uint_as_float(weights[step][0] ^ weights[step][1] ^ weights[step][2] "
                    "^ weights[step][3]);")],
 }
-ALONE = [("bf16 ? large_handle<__nv_bfloat16>(args->head_size) : large_handle<__half>(args->head_size)",
+ALONE = [("bf16 ? large_handle<__nv_bfloat16>(choice->head) : large_handle<__half>(choice->head)",
           "KERNEL_HANDLE(attention_wgmma<__nv_bfloat16, 64>)")]
 
 
-def changed(source, name):
+def whole(path):
+    """The source with the headers that are its own in their places, and what else it includes before them."""
+    others, text = [], ""
+    for name in ("attention_large.cuh", "attention_large_consume.cuh", "attention_large_produce.cuh", path.name):
+        for line in (path.parent / name).read_text(encoding="utf-8").splitlines(keepends=True):
+            if not line.startswith("#include"):
+                text += line
+            elif "attention_large" not in line and line not in others:
+                others.append(line)
+    others.sort(key=lambda line: "launch.h" not in line)  # which comes first in every file of kernels
+    return "".join(others), text
+
+
+def changed(includes, source, name):
     """Without the launchers that choose, and all names apart: the linker would take one variant's function for another's."""
     text = source[:source.index("template <class T> static const void *large_handle")] + \
         source[source.index('extern "C" cudaError_t attention_sm90_launch'):source.index("static cudaError_t attention_narrow")]
-    last = '#include "kernels/attention/attention_strips.cuh"\n'
-    for old, new in [(last, f"{last}\nnamespace {name} {{\n")] + VARIANTS[name] + ALONE:
+    for old, new in VARIANTS[name] + ALONE:
         if old not in text:
             sys.exit(f"{name}: the source has no more: {old}")
         text = text.replace(old, new)
-    return text.replace("attention_sm90_launch", f"attention_{name}_launch") + "}\n"
+    return f"{includes}\nnamespace {name} {{\n{text.replace('attention_sm90_launch', f'attention_{name}_launch')}}}\n"
 
 
 def main():
@@ -58,10 +69,10 @@ def main():
         return
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    source, folder = pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"), pathlib.Path(sys.argv[2])
+    (includes, source), folder = whole(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     for name in VARIANTS:
-        (folder / f"{name}.cu").write_text(changed(source, name), encoding="utf-8")
+        (folder / f"{name}.cu").write_text(changed(includes, source, name), encoding="utf-8")
 
 
 if __name__ == "__main__":
