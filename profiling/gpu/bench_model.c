@@ -227,7 +227,8 @@ static void bench_single(struct bench *bench, int tokens)
         model_wake(bench->model, &error) != STATUS_OK)
         stop(error.message);
     struct single single = { .layout = cuda_layout_of(plan) };
-    single.run = (struct cuda_run){ &cuda->context, plan, bench_memory(single.layout.arena_bytes), NULL, bench->device.stream };
+    single.run = (struct cuda_run){ .context = &cuda->context, .plan = plan, .arena = bench_memory(single.layout.arena_bytes),
+                                    .stream = bench->device.stream };
     bench_check(cudaHostAlloc((void **)&single.run.staging, single.layout.staging_bytes, cudaHostAllocDefault), "pinning memory");
     fill_staging(&single, tokens);
     snprintf(bench->shape, sizeof bench->shape, "a run of %d tokens", tokens);
