@@ -1,5 +1,6 @@
 #include "profiling/gpu/bench.h"
 
+#include "kernels/cuda/cuda_rates.h"
 #include "kernels/e4m3.h"
 #include "profiling/gpu/cublaslt.h"
 
@@ -64,9 +65,6 @@ static void print_device(const struct bench_device *device)
     fflush(stdout);
 }
 
-/* Fused multiply-adds a clock and multiprocessor, bf16 and dense. */
-static double multiply_adds(int architecture) { return architecture == 80 ? 1024 : architecture < 90 ? 512 : 2048; }
-
 static void describe_device(struct bench_device *device)
 {
     struct cudaDeviceProp facts;
@@ -94,8 +92,7 @@ void bench_open(struct bench_device *device, int rounds, bool quick, struct cubl
     device->flush = bench_memory(device->flush_bytes);
     bench_check(cudaMemset(device->flush, 1, device->flush_bytes), "filling memory");
     device->bytes_second    = (double)device->flush_bytes / bench_seconds(device, copy_flush, NULL);
-    device->computed_second = 2e3 * multiply_adds(device->facts.architecture) * device->facts.processors *
-                              attribute(cudaDevAttrClockRate);
+    device->computed_second = cuda_rates_ask(&device->facts).bf16;
     *library                  = quick ? NULL : cublaslt_open();
     const double measured     = *library ? measured_peak(device, *library) : 0;
     device->operations_second = measured > 0 ? measured : device->computed_second;
@@ -229,7 +226,7 @@ void bench_print(const struct bench_device *device, const struct bench_row *row)
     if (row->seconds <= 0)
         return;
     const double moving = row->bytes / device->bytes_second, rate = row->rate > 0 ? row->rate : 1;
-    const double computing = row->operations / (rate * device->operations_second);
+    const double computing = device->operations_second > 0 ? row->operations / (rate * device->operations_second) : 0;
     const double limit  = moving > computing ? moving : computing;
     printf("{\"device\": \"%s\", \"kernel\": \"%s\", \"shape\": \"%s\", \"us\": %.2f, \"gb_s\": %.1f, \"tflop_s\": %.2f, "
            "\"limit\": \"%s\", \"limit_us\": %.2f, \"of_limit\": %.3f",

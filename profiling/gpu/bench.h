@@ -17,7 +17,7 @@ struct bench_device {
     char                       name[256];
     double                     bytes_second;        /* a large copy, measured: read and written together */
     double                     operations_second;   /* of bf16 matrix units: a large product of cuBLASLt where that is installed */
-    double                     computed_second;     /* the same from clock and count */
+    double                     computed_second;     /* the same from clocks and counts; 0: not known */
     void                      *flush;               /* larger than the second-level cache */
     size_t                     flush_bytes;
     int                        rounds;              /* launches of which the median is taken */
