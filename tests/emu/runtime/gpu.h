@@ -9,6 +9,10 @@
 
 enum { GPU_TEXTS = 24, GPU_WIDTH = 32 };
 
+/* Kernels of a run of its two layers: embedding and norm, a schedule, 5 a layer, pooling, length one. Where a norm is no part of
+ * the linear before it there are two more a layer. */
+enum { GPU_LAUNCHES = 2 + 1 + 2 * 5 + 2, GPU_LAUNCHES_80 = GPU_LAUNCHES + 2 * 2 };
+
 struct gpu_options {
     bool            on_cpu, automatic;  /* default: device cuda */
     recto_precision precision;     /* default: bf16 */

@@ -11,10 +11,6 @@
 
 #include <cmocka.h>
 
-/* Of two layers: embedding and norm, a schedule, 5 a layer, pooling, length one. Where a norm is no part of the linear before it
- * there are two more a layer. */
-enum { LAUNCHES = 2 + 1 + 2 * 5 + 2, LAUNCHES_80 = LAUNCHES + 2 * 2 };
-
 static void open_well(struct gpu *gpu, const struct gpu_options *options)
 {
     recto_status result = gpu_open(gpu, options);
@@ -101,7 +97,7 @@ static void norms_are_launched_where_they_fuse_with_nothing(void **state)
     open_well(&gpu, &(struct gpu_options){ 0 });
     uint64_t before = emu_runtime_usage().launches;
     assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
-    assert_int_equal(emu_runtime_usage().launches - before, LAUNCHES_80);
+    assert_int_equal(emu_runtime_usage().launches - before, GPU_LAUNCHES_80);
     gpu_close(&gpu);
 }
 
@@ -112,11 +108,11 @@ static void second_run_is_captured(void **state)
     open_well(&gpu, &(struct gpu_options){ 0 });
     uint64_t before = emu_runtime_usage().launches;
     assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
-    assert_int_equal(emu_runtime_usage().launches - before, LAUNCHES);
+    assert_int_equal(emu_runtime_usage().launches - before, GPU_LAUNCHES);
     assert_int_equal(gpu_usage(&gpu).eager, 1);
     assert_int_equal(gpu_usage(&gpu).captures, 0);
     assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
-    assert_int_equal(emu_runtime_usage().launches - before, 2 * LAUNCHES);
+    assert_int_equal(emu_runtime_usage().launches - before, 2 * GPU_LAUNCHES);
     assert_int_equal(gpu_usage(&gpu).captures, 1);
     struct emu_runtime_usage warm = emu_runtime_usage();
     uint64_t calls = emu_runtime_calls(), booked = gpu_usage(&gpu).bytes_in_use;
@@ -125,7 +121,7 @@ static void second_run_is_captured(void **state)
     struct emu_runtime_usage usage = emu_runtime_usage();
     assert_int_equal(emu_runtime_calls() - calls, 5 * 2);  /* launch and wait */
     assert_int_equal(usage.launches, warm.launches);
-    assert_int_equal(usage.kernels - warm.kernels, 5 * LAUNCHES);
+    assert_int_equal(usage.kernels - warm.kernels, 5 * GPU_LAUNCHES);
     assert_int_equal(usage.device_bytes, warm.device_bytes);
     assert_int_equal(usage.host_bytes, warm.host_bytes);
     assert_int_equal(gpu_usage(&gpu).bytes_in_use, booked);

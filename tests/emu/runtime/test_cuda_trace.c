@@ -12,8 +12,6 @@
 #include <cmocka.h>
 
 enum { TOKENS = 23, SEQUENCES = 3, VECTOR = SEQUENCES * GPU_WIDTH, ROOM = 64, COPIES = 2 };
-/* Of two layers: embedding and norm, a schedule, 7 a layer, pooling, length one. */
-enum { LAUNCHES = 2 + 1 + 2 * 7 + 2 };
 
 struct timed {
     struct gpu      gpu;
@@ -74,7 +72,7 @@ static status compute(struct timed *t, struct run_times *times, float vectors[VE
 static void check_spans(const struct timed *t, const struct run_times *times)
 {
     int node = -1;
-    assert_int_equal(times->count, LAUNCHES + COPIES);
+    assert_int_equal(times->count, GPU_LAUNCHES + COPIES);
     for (int i = 0; i < times->count; i++) {
         const struct run_span *span = &times->spans[i], *before = i ? span - 1 : NULL;
         const bool             copy = i == 0 || i == times->count - 1;
@@ -140,11 +138,11 @@ static void too_little_room(void **state)
     struct timed t;
     float        timed[VECTOR];
     open_well(&t);
-    for (int room = 1; room < LAUNCHES + COPIES; room += 6) {
+    for (int room = 1; room < GPU_LAUNCHES + COPIES; room += 6) {
         struct run_times times  = { .spans = t.spans, .room = room };
         t.spans[room].node      = -77;
         assert_int_equal(compute(&t, &times, timed), STATUS_OK);
-        assert_int_equal(times.count, LAUNCHES + COPIES);
+        assert_int_equal(times.count, GPU_LAUNCHES + COPIES);
         assert_int_equal(t.spans[room].node, -77);
         assert_true(times.seconds == t.spans[room - 1].end && times.seconds > 0);
     }
@@ -177,7 +175,7 @@ static void every_call_may_fail(void **state)
         assert_int_equal(emu_runtime_usage().events, 0);
     }
     printf("%llu calls, %d refused with a sentence\n", (unsigned long long)calls, refused);
-    assert_true(refused > LAUNCHES && (uint64_t)refused < calls);
+    assert_true(refused > GPU_LAUNCHES && (uint64_t)refused < calls);
     assert_int_equal(compute(&t, &times, timed), STATUS_OK);
     check_spans(&t, &times);
     close_well(&t);
