@@ -196,7 +196,7 @@ static struct matrix attention_of(const struct matrix *all, const struct packing
                                             .y_type = all->type } };
     struct cuda_launch   launch = launch_of(&own, CUDA_ROWS_TOKENS);
     struct cuda_facts    fewer  = facts;
-    fewer.processors            = count == 1 ? 1 : facts.processors;
+    fewer.processors            = count == 1 ? 1 : 2;  /* blocks go from tile to tile */
     launch.facts                = &fewer;
     run.choice                  = attention_cuda_choose(hopper ? &facts : &facts_80, &run.args);
     run.schedule                = device_bytes(attention_schedule_bytes(own.token_cap, own.sequence_cap));
