@@ -40,8 +40,8 @@ static status check_precision(const struct recto_engine *engine, enum dtype prec
         return STATUS_OK;
     if (precision == DTYPE_F8_E4M3)
         return error_set(error, STATUS_USAGE,
-                         "precision fp8 needs a Hopper GPU (sm_90), device %s computes with %s: expected auto, bf16 or fp32",
-                         device->name, device->variant);
+                         "precision fp8 needs a Hopper GPU (sm_90), device %s computes with %s: expected auto, %s", device->name,
+                         device->variant, device->accelerator ? "bf16 or fp32" : "fp32, bf16 or int8");
     return error_set(error, STATUS_USAGE,
                      "precision int8 is not offered by device %s: expected auto, bf16 or fp32, or device cpu", device->name);
 }

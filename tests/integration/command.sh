@@ -206,6 +206,7 @@ awk -F '[][]' '{ n = split($2, a, ","); if (n != 384 || index($1, "{\"index\":" 
 "$recto" embed some --precision fp32 --dimensions 100 --format raw | head -c 400 > body
 [ "$(bytes body)" = 400 ] || die "--dimensions 100"
 refuse 2 "precision fp8 needs a Hopper GPU (sm_90), device cpu computes with" embed some --device cpu --precision fp8
+has "expected auto, fp32, bf16 or int8" err
 refuse 2 "--dimensions is 385, the model's vectors have 384" embed some --dimensions 385
 refuse 2 "the model has no prompts, 'query' was asked for" embed some --prompt query
 refuse 4 "" embed some --memory 16M
