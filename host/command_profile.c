@@ -162,12 +162,26 @@ static bool same_kind(const struct plan_node *a, const struct plan_node *b)
            (!v || (v->k == w->k && v->n == w->n && v->type == w->type));
 }
 
-/* Of each node, as the first worker saw it. */
+/* From the first worker that began a node to the first that found it done: one that comes late has nothing left to do there. */
 static double seconds_of(const struct run_times *times, int node)
+{
+    const struct run_span *spans = times->spans;
+    double                 start = INFINITY, done = INFINITY;
+    for (int i = 0; i < times->count; i++) {
+        if (spans[i].node != node)
+            continue;
+        start = fmin(start, spans[i].start);
+        if (i + 1 == times->count || spans[i + 1].node != node || spans[i + 1].worker != spans[i].worker)
+            done = fmin(done, spans[i].end);
+    }
+    return isfinite(done) ? done - start : 0.0;
+}
+
+static double seconds_of_copies(const struct run_times *times)
 {
     double seconds = 0.0;
     for (int i = 0; i < times->count; i++)
-        if (times->spans[i].node == node && times->spans[i].worker == 0)
+        if (times->spans[i].node < 0)
             seconds += times->spans[i].end - times->spans[i].start;
     return seconds;
 }
@@ -239,7 +253,7 @@ static void write_usual(struct output *out, const struct profile *p)
 static void write_table(struct output *out, const struct profile *p, const struct limits *limits)
 {
     double       seconds = 0.0;
-    const double copies  = seconds_of(p->times, -1);
+    const double copies  = seconds_of_copies(p->times);
     output_format(out, "\n%-48s %10s %12s %10s %9s\n", "the shortest of some runs", "us a run", "TFLOP/s", "GB/s", "of limit");
     for (int i = 0; i < plan_nodes(p->plan); i++)
         if (is_first_of_kind(p->plan, i))

@@ -3,8 +3,9 @@
  *     timeline_check FILE
  *
  * On every thread spans come in the order of their beginnings, each within the one around it: kernels in ops, ops in layers,
- * layers in the run. Ops and copies do not overlap and fill the run of a single thread, kernels fill their op; a replay stands apart. Prints the
- * ops of the first thread with costs and microseconds, in the columns of `recto plan`, and last the run and the replay. */
+ * layers in the run. Ops and copies do not overlap and fill the run of a single thread, kernels fill their op; a replay stands
+ * apart. Prints the ops with costs and microseconds, in the columns of `recto plan`, and last the run and the replay. An op
+ * lasts from the first thread that begins it to the first that ends it: whoever comes late finds it done. */
 #include "loaders/json.h"
 
 #include <math.h>
@@ -14,7 +15,7 @@
 #include <string.h>
 
 enum rank { RUN, LAYER, OP, KERNEL, RANKS };
-enum { THREADS_MOST = 64 };
+enum { THREADS_MOST = 64, NODES_MOST = 4096 };
 static const double FILLED = 0.9;  /* the least part of a run that its ops take, where no second worker can come late */
 
 struct span {
@@ -29,7 +30,14 @@ struct thread {
     int         nodes;
 };
 
+/* An op over all threads: its columns, first beginning, first end. */
+struct op {
+    char   columns[96];
+    double start, end;
+};
+
 static struct thread threads[THREADS_MOST];
+static struct op     ops[NODES_MOST];
 static int           kernels;
 static double        replay;
 
@@ -99,13 +107,21 @@ static void take_op(const struct json *event, struct thread *thread, const struc
 {
     const struct json *args = json_member(event, "args");
     const char        *layer = thread->open[LAYER].end > 0 ? thread->open[LAYER].name : NULL;
-    char               label[64];
-    if (number_of(args, "node") != thread->nodes++)
-        stop("'%s' is node %.0f, expected %d", span->name, number_of(args, "node"), thread->nodes - 1);
+    struct op         *op    = &ops[thread->nodes];
+    char               label[64], columns[sizeof op->columns];
+    if (thread->nodes == NODES_MOST || number_of(args, "node") != thread->nodes)
+        stop("'%s' is node %.0f, expected %d", span->name, number_of(args, "node"), thread->nodes);
     snprintf(label, sizeof label, "%s%s%s", layer ? layer : "", layer ? " " : "", span->name);
-    if (thread == &threads[0])
-        printf("%4d %-10s%-28s%10.2f %10.1f %10.1f\n", thread->nodes - 1, text_of(args, "op"), label,
-               number_of(args, "operations") * 1e-6, number_of(args, "bytes") / 1024.0, (span->end - span->start) * 1e-3);
+    snprintf(columns, sizeof columns, "%4d %-10s%-28s%10.2f %10.1f", thread->nodes, text_of(args, "op"), label,
+             number_of(args, "operations") * 1e-6, number_of(args, "bytes") / 1024.0);
+    if (!op->columns[0])
+        *op = (struct op){ .start = span->start, .end = span->end };
+    else if (strcmp(op->columns, columns) != 0)
+        stop("node %d is '%s' and '%s'", thread->nodes, op->columns, columns);
+    memcpy(op->columns, columns, sizeof columns);
+    op->start = fmin(op->start, span->start);
+    op->end   = fmin(op->end, span->end);
+    thread->nodes++;
 }
 
 static void take_event(const struct json *event)
@@ -156,6 +172,8 @@ int main(int count, char **words)
     }
     if (used == 1 && filled < FILLED * run)
         stop("ops and copies fill %.0f of the %.0f ns of the run", filled, run);
+    for (int i = 0; i < threads[0].nodes; i++)
+        printf("%s %10.1f\n", ops[i].columns, (ops[i].end - ops[i].start) * 1e-3);
     printf("threads %d, kernels %d, run %.1f, replay %.1f\n", used, kernels, run * 1e-3, replay * 1e-3);
     json_free(document);
     pool_close(pool);
