@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { WIDTH = 32, TEXTS = 96, TEXT_BYTES = 72, PATIENCE = 240 };
+enum { WIDTH = 32, TEXTS = 96, TEXT_BYTES = 72, PATIENCE = 600 };
 
 #if defined(__SANITIZE_THREAD__)  /* some forty times slower */
 enum { BATCHES = 10, SMALL_CALLS = 250, TIGHT_BATCHES = 6 };

@@ -239,6 +239,6 @@ int main(int count, char **arguments)
         cmocka_unit_test(callers_share_helpers),      cmocka_unit_test(opening_and_closing),
         cmocka_unit_test(no_room_for_the_pool_of_threads),
     };
-    alarm(240);  /* a lost wake-up is a wait for ever */
+    alarm(600);  /* a lost wake-up is a wait for ever */
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
