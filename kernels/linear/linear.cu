@@ -10,45 +10,22 @@
 enum { MMA_STAGES = 4 };
 
 template <int ROWS, int COLUMNS>
-__global__ void __launch_bounds__(2 * COLUMNS) linear_mma(const __grid_constant__ struct linear_work w)
+__global__ void __launch_bounds__(TILES_THREADS_A_COLUMN * COLUMNS) linear_mma(const __grid_constant__ struct linear_work w)
 {
-    constexpr int THREADS = 2 * COLUMNS, ROW_STEPS = ROWS / 32, STAGE = (ROWS + COLUMNS) * TILES_SLICE;
-    static_assert(THREADS / 32 * (ROWS / 2) * TILES_STRIP * 4 <= MMA_STAGES * STAGE, "the strips of all warps fit into the ring");
+    constexpr int ROW_STEPS = ROWS / 32, STAGE = (ROWS + COLUMNS) * TILES_SLICE, WARPS = TILES_THREADS_A_COLUMN * COLUMNS / 32;
+    static_assert(WARPS * (ROWS / 2) * TILES_STRIP * 4 <= MMA_STAGES * STAGE, "the strips of all warps fit into the ring");
     SHARED_DYNAMIC(uint8_t, shared, 128);
-    int row_tile, column_tile;
-    linear_tile_of(w, (int)blockIdx.x, &row_tile, &column_tile);
-    const int row0 = row_tile * ROWS, column0 = column_tile * COLUMNS, live = live_count(w.rows);
-    if (row0 >= live)
+    const struct linear_ring ring = linear_ring_of<ROWS, COLUMNS>(w, shared);
+    if (ring.row0 >= ring.live)
         return;
     const int warp = (int)threadIdx.x / 32, lane = warp_lane();
     const int warp_row0 = warp % 2 * (ROWS / 2), warp_column0 = warp / 2 * 32;
-    const int slices = (w.k_bytes + TILES_SLICE - 1) / TILES_SLICE;
-    const uint32_t base   = shared_address(shared);
-    const char    *x      = row_at(w.x, w.x_stride, row0);
-    const char    *weight = row_at(w.weight, w.weight_stride, column0);
 
     float sums[ROW_STEPS][4][4] = {};
-#pragma unroll
-    for (int s = 0; s < MMA_STAGES - 1; s++) {
-        if (s < slices) {
-            linear_fetch<ROWS, THREADS>(base + s * STAGE, x, w.x_stride, live - row0, s * TILES_SLICE, w.k_bytes);
-            linear_fetch<COLUMNS, THREADS>(base + s * STAGE + ROWS * TILES_SLICE, weight, w.weight_stride, w.n - column0,
-                                           s * TILES_SLICE, w.k_bytes);
-        }
-        cp_async_commit();  /* an empty group too: the wait below counts groups */
-    }
-    for (int s = 0; s < slices; s++) {
-        cp_async_wait<MMA_STAGES - 2>();
-        __syncthreads();  /* slice s is there for all, and all are done with the stage that is filled next */
-        const int next = s + MMA_STAGES - 1;
-        if (next < slices) {
-            const uint32_t stage = base + next % MMA_STAGES * STAGE;
-            linear_fetch<ROWS, THREADS>(stage, x, w.x_stride, live - row0, next * TILES_SLICE, w.k_bytes);
-            linear_fetch<COLUMNS, THREADS>(stage + ROWS * TILES_SLICE, weight, w.weight_stride, w.n - column0, next * TILES_SLICE,
-                                           w.k_bytes);
-        }
-        cp_async_commit();
-        const uint32_t stage_x = base + s % MMA_STAGES * STAGE, stage_w = stage_x + ROWS * TILES_SLICE;
+    linear_ring_begin<ROWS, COLUMNS, MMA_STAGES>(w, ring);
+    for (int s = 0; s < ring.slices; s++) {
+        const uint32_t stage_x = ring.base + linear_ring_step<ROWS, COLUMNS, MMA_STAGES>(w, ring, s);
+        const uint32_t stage_w = stage_x + ROWS * TILES_SLICE;
 #pragma unroll
         for (int step = 0; step < TILES_SLICE / 32; step++) {
             uint32_t a[ROW_STEPS][4], b[2][4];
@@ -79,7 +56,7 @@ __global__ void __launch_bounds__(2 * COLUMNS) linear_mma(const __grid_constant_
                 *(float2 *)(strip + linear_strip_at(i * 16 + fragment_c_row(lane, 2 * h), j * 8 + fragment_c_column(lane, 0))) =
                     make_float2(sums[i][j][2 * h], sums[i][j][2 * h + 1]);
     __syncwarp();  /* the strip is whole: a warp's 32 columns, or one block of gates and its ups */
-    linear_leave<ROWS / 2, false>(w, strip, row0 + warp_row0, live, column0 + warp_column0);
+    linear_leave<ROWS / 2, false>(w, strip, ring.row0 + warp_row0, ring.live, ring.column0 + warp_column0);
 }
 
 static bool linear_valid(const struct linear_args *args)
@@ -100,7 +77,7 @@ static cudaError_t linear_mma_launch(const struct cuda_launch *launch, const str
     struct linear_work       w     = linear_work_of(launch, args, tile);
     struct kernel_shape      shape = linear_shape(launch, args);
     shape.grid                     = dim3((unsigned)(w.row_tiles * w.column_tiles));
-    shape.threads                  = 2 * tile.columns;
+    shape.threads                  = TILES_THREADS_A_COLUMN * tile.columns;
     shape.shared_bytes             = MMA_STAGES * (tile.rows + tile.columns) * TILES_SLICE;
     if (variant == LINEAR_CUDA_MMA_128X128)
         KERNEL_LAUNCH(launch, shape, KERNEL_HANDLE(linear_mma<128, 128>), &w);

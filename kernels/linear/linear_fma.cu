@@ -27,45 +27,23 @@ DEVICE float fma_chain(float4 a, float4 b, float sum)
 FRAGMENT int fma_stages(int rows) { return rows == 128 ? 3 : 8; }
 
 template <int ROWS, int COLUMNS>
-__global__ void __launch_bounds__(2 * COLUMNS, 2) linear_fma(const __grid_constant__ struct linear_work w)
+__global__ void __launch_bounds__(TILES_THREADS_A_COLUMN * COLUMNS, 2) linear_fma(const __grid_constant__ struct linear_work w)
 {
-    constexpr int THREADS = 2 * COLUMNS, OWN = ROWS / 16, STAGES = fma_stages(ROWS), STAGE = (ROWS + COLUMNS) * TILES_SLICE;
-    static_assert(THREADS / 32 * (ROWS / 4) * TILES_STRIP * 4 <= STAGES * STAGE, "the strips of all warps fit into the ring");
+    constexpr int OWN = ROWS / 16, STAGES = fma_stages(ROWS), WARPS = TILES_THREADS_A_COLUMN * COLUMNS / 32;
+    static_assert(WARPS * (ROWS / 4) * TILES_STRIP * 4 <= STAGES * (ROWS + COLUMNS) * TILES_SLICE,
+                  "the strips of all warps fit into the ring");
     SHARED_DYNAMIC(uint8_t, shared, 128);
-    int row_tile, column_tile;
-    linear_tile_of(w, (int)blockIdx.x, &row_tile, &column_tile);
-    const int row0 = row_tile * ROWS, column0 = column_tile * COLUMNS, live = live_count(w.rows);
-    if (row0 >= live)
+    const struct linear_ring ring = linear_ring_of<ROWS, COLUMNS>(w, shared);
+    if (ring.row0 >= ring.live)
         return;
     const int warp = (int)threadIdx.x / 32, row = fma_lane_row(warp_lane()), column = fma_lane_column(warp_lane());
     const int warp_row0 = warp % 4 * (ROWS / 4), warp_column0 = warp / 4 * 64;
-    const int      slices = (w.k_bytes + TILES_SLICE - 1) / TILES_SLICE;
-    const uint32_t base   = shared_address(shared);
-    const char    *x      = row_at(w.x, w.x_stride, row0);
-    const char    *weight = row_at(w.weight, w.weight_stride, column0);
 
     float sums[OWN][8] = {};
-#pragma unroll
-    for (int s = 0; s < STAGES - 1; s++) {
-        if (s < slices) {
-            linear_fetch<ROWS, THREADS>(base + s * STAGE, x, w.x_stride, live - row0, s * TILES_SLICE, w.k_bytes);
-            linear_fetch<COLUMNS, THREADS>(base + s * STAGE + ROWS * TILES_SLICE, weight, w.weight_stride, w.n - column0,
-                                           s * TILES_SLICE, w.k_bytes);
-        }
-        cp_async_commit();  /* an empty group too: the wait below counts groups */
-    }
-    for (int s = 0; s < slices; s++) {
-        cp_async_wait<STAGES - 2>();
-        __syncthreads();  /* slice s is there for all, and all are done with the stage that is filled next */
-        const int next = s + STAGES - 1;
-        if (next < slices) {
-            const uint32_t stage = base + next % STAGES * STAGE;
-            linear_fetch<ROWS, THREADS>(stage, x, w.x_stride, live - row0, next * TILES_SLICE, w.k_bytes);
-            linear_fetch<COLUMNS, THREADS>(stage + ROWS * TILES_SLICE, weight, w.weight_stride, w.n - column0, next * TILES_SLICE,
-                                           w.k_bytes);
-        }
-        cp_async_commit();
-        const uint8_t *stage_x = shared + s % STAGES * STAGE, *stage_w = stage_x + ROWS * TILES_SLICE;
+    linear_ring_begin<ROWS, COLUMNS, STAGES>(w, ring);
+    for (int s = 0; s < ring.slices; s++) {
+        const uint8_t *stage_x = shared + linear_ring_step<ROWS, COLUMNS, STAGES>(w, ring, s);
+        const uint8_t *stage_w = stage_x + ROWS * TILES_SLICE;
 #pragma unroll 1  /* more at once would want more registers than there are */
         for (int chunk = 0; chunk < TILES_CHUNKS; chunk++) {
             /* The swizzle comes round every 8 rows: one address serves a thread's columns, two its rows. */
@@ -96,7 +74,7 @@ __global__ void __launch_bounds__(2 * COLUMNS, 2) linear_fma(const __grid_consta
             for (int j = 0; j < 4; j++)
                 *(float *)(strip + linear_strip_at(row + i * 4, column + j * 8)) = sums[i][half * 4 + j];
         __syncwarp();  /* the strip is whole */
-        linear_leave<ROWS / 4, true>(w, strip, row0 + warp_row0, live, column0 + warp_column0 + half * TILES_STRIP);
+        linear_leave<ROWS / 4, true>(w, strip, ring.row0 + warp_row0, ring.live, ring.column0 + warp_column0 + half * TILES_STRIP);
         __syncwarp();  /* and has been read: the other half may take its place */
     }
 }
@@ -108,7 +86,7 @@ extern "C" cudaError_t linear_fma_launch(const struct cuda_launch *launch, const
     struct linear_work       w     = linear_work_of(launch, args, tile);
     struct kernel_shape      shape = linear_shape(launch, args);
     shape.grid                     = dim3((unsigned)(w.row_tiles * w.column_tiles));
-    shape.threads                  = 2 * tile.columns;
+    shape.threads                  = TILES_THREADS_A_COLUMN * tile.columns;
     shape.shared_bytes             = fma_stages(tile.rows) * (tile.rows + tile.columns) * TILES_SLICE;
     if (variant == LINEAR_CUDA_FMA_128X128)
         KERNEL_LAUNCH(launch, shape, KERNEL_HANDLE(linear_fma<128, 128>), &w);

@@ -1,4 +1,4 @@
-/* linear_tiles.cuh: what the linears on cp.async share: the order of tiles, the fetch of a slice, and how sums become rows of y.
+/* linear_tiles.cuh: what the linears on cp.async share: the order of tiles, the ring of slices, and how sums become rows of y.
  *
  * A block computes a tile of y. Slices of 64 bytes along k (32 elements of bf16, 16 of f32) come through a ring of stages:
  * rows of x first, then rows of the weight, swizzled so that no bank conflict is met on the way in or out. When the sums are
@@ -17,6 +17,7 @@
 enum {
     TILES_SLICE  = 64,                     /* bytes along k in a stage */
     TILES_CHUNKS = TILES_SLICE / 16,
+    TILES_THREADS_A_COLUMN = 2,            /* of a block */
     TILES_STRIP  = 32,                     /* sums in a row of a strip */
     TILES_GROUP  = 8                       /* tiles of rows that go through the columns together, to find the weights in cache */
 };
@@ -68,6 +69,57 @@ DEVICE void linear_fetch(uint32_t shared, const char *from, size_t stride, int c
 #pragma unroll
     for (int row = 0; row < TILE; row += EACH)
         cp_async_part(shared + swizzle_64(first + row, chunk), row_at(own, stride, row), first + row < count ? left : 0);
+}
+
+/* A block's tile and the ring that its slices come through. */
+struct linear_ring {
+    const char *x, *weight;      /* of the tile's first row and column */
+    int         row0, column0;   /* of y and of the weight */
+    int         live;            /* rows of all of y */
+    int         slices;
+    uint32_t    base;            /* of stage 0 */
+};
+
+template <int ROWS, int COLUMNS> DEVICE struct linear_ring linear_ring_of(const struct linear_work &w, const uint8_t *shared)
+{
+    int row_tile, column_tile;
+    linear_tile_of(w, (int)blockIdx.x, &row_tile, &column_tile);
+    const int                row0 = row_tile * ROWS, column0 = column_tile * COLUMNS;
+    const struct linear_ring r    = { row_at(w.x, w.x_stride, row0), row_at(w.weight, w.weight_stride, column0), row0, column0,
+                                      live_count(w.rows), (w.k_bytes + TILES_SLICE - 1) / TILES_SLICE, shared_address(shared) };
+    return r;
+}
+
+/* Slice s is asked for, as a group of its own; an empty one where there is none, since waits count groups. */
+template <int ROWS, int COLUMNS, int STAGES>
+DEVICE void linear_ring_ask(const struct linear_work &w, const struct linear_ring &r, int s)
+{
+    constexpr int THREADS = TILES_THREADS_A_COLUMN * COLUMNS, STAGE = (ROWS + COLUMNS) * TILES_SLICE;
+    if (s < r.slices) {
+        const uint32_t stage = r.base + s % STAGES * STAGE;
+        linear_fetch<ROWS, THREADS>(stage, r.x, w.x_stride, r.live - r.row0, s * TILES_SLICE, w.k_bytes);
+        linear_fetch<COLUMNS, THREADS>(stage + ROWS * TILES_SLICE, r.weight, w.weight_stride, w.n - r.column0, s * TILES_SLICE,
+                                       w.k_bytes);
+    }
+    cp_async_commit();
+}
+
+/* All stages but one: the last is for the step that multiplies slice 0. */
+template <int ROWS, int COLUMNS, int STAGES> DEVICE void linear_ring_begin(const struct linear_work &w, const struct linear_ring &r)
+{
+#pragma unroll
+    for (int s = 0; s < STAGES - 1; s++)
+        linear_ring_ask<ROWS, COLUMNS, STAGES>(w, r, s);
+}
+
+/* Byte offset in the ring of slice s, which is there now; x comes first. */
+template <int ROWS, int COLUMNS, int STAGES>
+DEVICE int linear_ring_step(const struct linear_work &w, const struct linear_ring &r, int s)
+{
+    cp_async_wait<STAGES - 2>();
+    __syncthreads();  /* slice s is there for all, and all are done with the stage that is filled next */
+    linear_ring_ask<ROWS, COLUMNS, STAGES>(w, r, s + STAGES - 1);
+    return s % STAGES * ((ROWS + COLUMNS) * TILES_SLICE);
 }
 
 /* Byte offset of a sum in a strip: rows of 128 bytes, their chunks turned by the row so that four rows of two chunks each fall
