@@ -5,31 +5,26 @@
  * producer fill the weight's half; `empty_x`, when all consumers of the cluster have, lets the block fill x's half whose turn is
  * next, and they tell nobody else. Clusters are persistent: one takes tiles c, c + clusters, ...
  *
- * Order of summation along a row, the same for all tiles: groups of 64 columns; in a group each lane of a quad adds its 16
- * columns from left to right, then lanes 0 and 1, 2 and 3, then both; then the groups from left to right, the first being what
- * the others are added to. Columns beyond n take no part. The mean comes first and the squared differences after it. Each block
- * sends the sums of its groups to all blocks, itself among them, and adds up what it was sent.
+ * Order of summation along a row, the same for all tiles: that of linear_norm_exchange.cuh, where each lane of a quad adds its 16
+ * columns of a group from left to right. Columns beyond n take no part. The mean comes first and the squared differences after it.
  *
- * A warp's rows are its own from the residual to the store, in every block the same ones, so warps of the same number exchange
- * their sums and nobody else waits. Two barriers take turns: whoever sends for exchange e + 2 has ended e + 1, for which the
- * receiver sent after it had read e.
+ * Of e4m3 the copy for the next linear is e4m3 too: a third exchange finds each row's largest value, and the codes and scales are
+ * those that quantize_sm90.cu makes of y.
  */
 #include "kernels/linear/linear_wgmma.cuh"
 
-#include "kernels/cuda/tensor_map.h"
-#include "kernels/linear/linear_norm_choose.h"
+#include "kernels/linear/linear_norm_exchange.cuh"
 #include "kernels/norm/norm_row.cuh"
 
 enum {
-    NORM_GROUP       = 64,   /* columns that are added up together */
-    NORM_WARP_ROWS   = 16,
-    NORM_RING_BYTES  = 13 << 14,  /* 208 KiB at most for the ring, or the sums of as many groups as there may be have no room */
+    NORM_RING_BYTES  = 13 << 14,  /* 208 KiB at most for the ring, or what as many groups as there may be send has no room */
     NORM_STAGES_MOST = 8
 };
 
 struct norm_work {
     CUtensorMap            x, weight;
-    int                    n, k, groups;  /* of NORM_GROUP columns */
+    struct wgmma_scales    scales;        /* of e4m3 */
+    int                    n, k, groups;  /* of EXCHANGE_GROUP columns */
     int                    blocks;        /* of a cluster: from here it is known to be the same for all threads */
     bool                   rms;
     struct linear_epilogue epilogue;      /* its y: the sum before the norm, or null */
@@ -43,102 +38,62 @@ FRAGMENT int norm_stages(int consumers, int columns)
     return stages < NORM_STAGES_MOST ? stages : NORM_STAGES_MOST;
 }
 
-/* Sums of all groups for the rows of a warp, of two exchanges. */
-FRAGMENT int norm_sums_bytes(int groups) { return 2 * groups * NORM_WARP_ROWS * 4; }
-
 FRAGMENT int norm_shared_bytes(int consumers, int columns, int groups)
 {
     return norm_stages(consumers, columns) * ((consumers * 64 + columns) * WGMMA_ROW_BYTES + 3 * 8) +
-           consumers * 4 * (norm_sums_bytes(groups) + 2 * 8);
+           consumers * 4 * (exchange_bytes(groups) + EXCHANGE_BARRIERS * 8);
 }
 
-/* A warpgroup has read a stage: its own producer may fill it again, and block *next x's half. */
-DEVICE void norm_give_back(uint32_t empty_weight, uint32_t empty_x, int *next, int blocks)
-{
-    if (threadIdx.x % 128 == 0) {
-        mbarrier_arrive(empty_weight);
-        mbarrier_arrive_remote_block(cluster_address(empty_x, (uint32_t)*next));
-    }
-    *next = *next + 1 == blocks ? 0 : *next + 1;
-}
-
-/* A warp's part in the exchanges, in shared memory; that of the other blocks lies at the same places of theirs. */
-struct norm_exchange {
-    const float *sums;      /* [2][groups][NORM_WARP_ROWS] */
-    uint32_t     barriers;  /* [2] */
-    int          blocks, groups;
-    int          group0;    /* the block's first */
-    int          count;     /* exchanges so far */
+/* Shared memory: stages of x, of the weight, what the warps' exchanges bring, barriers. */
+struct norm_places {
+    uint32_t x, weight, full, empty_weight, empty_x, exchanges;
+    int      values;  /* offset of the first warp's */
 };
 
-DEVICE const float *exchange_sums(const struct norm_exchange &e) { return e.sums + e.count % 2 * e.groups * NORM_WARP_ROWS; }
-DEVICE uint32_t exchange_barrier(const struct norm_exchange &e) { return e.barriers + (uint32_t)(e.count % 2 * 8); }
-
-DEVICE float quad_sum(float v)
+template <int CONSUMERS, int COLUMNS> DEVICE struct norm_places norm_places_of(const uint8_t *shared, int groups)
 {
-    v += __shfl_xor_sync(0xffffffffu, v, 1);
-    return v + __shfl_xor_sync(0xffffffffu, v, 2);
+    constexpr int      STAGES = norm_stages(CONSUMERS, COLUMNS);
+    struct norm_places p;
+    p.x            = shared_address(shared);
+    p.weight       = p.x + STAGES * CONSUMERS * 64 * WGMMA_ROW_BYTES;
+    p.values       = STAGES * (CONSUMERS * 64 + COLUMNS) * WGMMA_ROW_BYTES;
+    p.full         = p.x + p.values + CONSUMERS * 4 * exchange_bytes(groups);
+    p.empty_weight = p.full + STAGES * 8;
+    p.empty_x      = p.empty_weight + STAGES * 8;
+    p.exchanges    = p.empty_x + STAGES * 8;
+    return p;
 }
 
-/* A group's sums of the upper and lower row of each quad, to every block: lane i of a quad sends to blocks i and i + 4. */
-DEVICE void exchange_send(const struct norm_exchange &e, int group, float upper, float lower)
-{
-    const uint32_t to = shared_address(exchange_sums(e) + group * NORM_WARP_ROWS + warp_lane() / 4);
-    upper = quad_sum(upper);
-    lower = quad_sum(lower);
-#pragma unroll
-    for (int half = 0; half < LINEAR_NORM_CLUSTER / 4; half++) {
-        const uint32_t rank = (uint32_t)(warp_lane() % 4 + half * 4);
-        if ((int)rank >= e.blocks)
-            continue;
-        const uint32_t at = cluster_address(to, rank), barrier = cluster_address(exchange_barrier(e), rank);
-        cluster_store_async(at, __float_as_uint(upper), barrier);
-        cluster_store_async(at + 8 * 4, __float_as_uint(lower), barrier);
-    }
-}
+/* What a lane has of a tile. */
+struct norm_tile {
+    int row, live;  /* its upper row, live rows of all of y; the lower row is 8 below */
+    int column;     /* its first, of eight columns */
+    int within;     /* columns of the block's that lie within n */
+};
 
-/* What all blocks sent for the upper and the lower row, added up. */
-DEVICE float2 exchange_total(struct norm_exchange &e)
+/* The value that is normed: bias and residual are added, and it is stored where it is wanted as it is. */
+template <int R> DEVICE void norm_values(const struct norm_work &w, float (&d)[R], const struct norm_tile &t)
 {
-    const float *sums = exchange_sums(e) + warp_lane() / 4;
-    if (warp_lane() == 0)
-        mbarrier_arrive_expect(exchange_barrier(e), (uint32_t)(e.groups * NORM_WARP_ROWS * 4));
-    mbarrier_wait(exchange_barrier(e), (uint32_t)(e.count / 2 % 2));
-    float2 total = make_float2(sums[0], sums[8]);
-    for (int group = 1; group < e.groups; group++) {
-        total.x += sums[group * NORM_WARP_ROWS];
-        total.y += sums[group * NORM_WARP_ROWS + 8];
-    }
-    e.count++;
-    __syncwarp();  /* all lanes have read before one of them sends again, which lets others write here */
-    return total;
-}
-
-/* The value that is normed: bias and residual are added, and it is stored where it is wanted as it is. column0: the lane's first,
- * `within`: columns of the tile that lie within n. */
-template <int COLUMNS>
-DEVICE void norm_values(const struct norm_work &w, float (&d)[COLUMNS / 2], int row, int live, int column0, int within)
-{
-    const struct linear_row upper = linear_row_of(w.epilogue, row), lower = linear_row_of(w.epilogue, row + 8);
+    const struct linear_row upper = linear_row_of(w.epilogue, t.row), lower = linear_row_of(w.epilogue, t.row + 8);
     const bool              added = w.epilogue.residual, kept = w.epilogue.y;
 #pragma unroll
-    for (int i = 0; i < COLUMNS / 8; i++) {
-        if (i * 8 >= within)
+    for (int i = 0; i < R / 4; i++) {
+        if (i * 8 >= t.within)
             continue;
-        const int column = column0 + i * 8;
+        const int column = t.column + i * 8;
         float2    a = linear_biased(w.epilogue, column, d[i * 4], d[i * 4 + 1]);
         float2    b = linear_biased(w.epilogue, column, d[i * 4 + 2], d[i * 4 + 3]);
-        if (added && row < live) {
+        if (added && t.row < t.live) {
             const float2 residual = *(const float2 *)(upper.residual + column);
             a                     = make_float2(a.x + residual.x, a.y + residual.y);
         }
-        if (added && row + 8 < live) {
+        if (added && t.row + 8 < t.live) {
             const float2 residual = *(const float2 *)(lower.residual + column);
             b                     = make_float2(b.x + residual.x, b.y + residual.y);
         }
-        if (kept && row < live)
+        if (kept && t.row < t.live)
             store_f32x2((float *)upper.y + column, a.x, a.y);
-        if (kept && row + 8 < live)
+        if (kept && t.row + 8 < t.live)
             store_f32x2((float *)lower.y + column, b.x, b.y);
         d[i * 4]     = a.x;
         d[i * 4 + 1] = a.y;
@@ -148,11 +103,10 @@ DEVICE void norm_values(const struct norm_work &w, float (&d)[COLUMNS / 2], int 
 }
 
 /* The mean is taken from every value. */
-template <int COLUMNS>
-DEVICE void norm_center(const struct norm_work &w, struct norm_exchange &e, float (&d)[COLUMNS / 2], int within)
+template <int R> DEVICE void norm_center(float (&d)[R], struct norm_exchange &e, int n, int within)
 {
 #pragma unroll
-    for (int group = 0; group < COLUMNS / NORM_GROUP; group++) {
+    for (int group = 0; group < R / 32; group++) {
         float upper = 0.0f, lower = 0.0f;
 #pragma unroll
         for (int i = group * 8; i < group * 8 + 8; i++)
@@ -160,13 +114,13 @@ DEVICE void norm_center(const struct norm_work &w, struct norm_exchange &e, floa
                 upper = (upper + d[i * 4]) + d[i * 4 + 1];
                 lower = (lower + d[i * 4 + 2]) + d[i * 4 + 3];
             }
-        if (group * NORM_GROUP < within)
-            exchange_send(e, e.group0 + group, upper, lower);
+        if (group * EXCHANGE_GROUP < within)
+            exchange_send<false>(e, group, upper, lower);
     }
-    const float2 sum  = exchange_total(e);
-    const float2 mean = make_float2(sum.x / (float)w.n, sum.y / (float)w.n);
+    const float2 sum  = exchange_end<false>(e);
+    const float2 mean = make_float2(sum.x / (float)n, sum.y / (float)n);
 #pragma unroll
-    for (int i = 0; i < COLUMNS / 8; i++) {
+    for (int i = 0; i < R / 4; i++) {
         d[i * 4] -= mean.x;
         d[i * 4 + 1] -= mean.x;
         d[i * 4 + 2] -= mean.y;
@@ -174,11 +128,10 @@ DEVICE void norm_center(const struct norm_work &w, struct norm_exchange &e, floa
     }
 }
 
-template <int COLUMNS>
-DEVICE float2 norm_squares(struct norm_exchange &e, const float (&d)[COLUMNS / 2], int within)
+template <int R> DEVICE float2 norm_squares(const float (&d)[R], struct norm_exchange &e, int within)
 {
 #pragma unroll
-    for (int group = 0; group < COLUMNS / NORM_GROUP; group++) {
+    for (int group = 0; group < R / 32; group++) {
         float upper = 0.0f, lower = 0.0f;
 #pragma unroll
         for (int i = group * 8; i < group * 8 + 8; i++)
@@ -186,157 +139,160 @@ DEVICE float2 norm_squares(struct norm_exchange &e, const float (&d)[COLUMNS / 2
                 upper = fmaf(d[i * 4 + 1], d[i * 4 + 1], fmaf(d[i * 4], d[i * 4], upper));
                 lower = fmaf(d[i * 4 + 3], d[i * 4 + 3], fmaf(d[i * 4 + 2], d[i * 4 + 2], lower));
             }
-        if (group * NORM_GROUP < within)
-            exchange_send(e, e.group0 + group, upper, lower);
+        if (group * EXCHANGE_GROUP < within)
+            exchange_send<false>(e, group, upper, lower);
     }
-    return exchange_total(e);
+    return exchange_end<false>(e);
 }
 
-/* Two lanes have a pair of each of two neighbouring tiles of 8 columns: the even one takes the left tile's four, the odd one the
- * right tile's, so that a quad fills a sector of 32 bytes. */
-DEVICE void norm_store_narrow(const struct norm_work &w, int row, bool live, int column, bool within, uint32_t left, uint32_t right)
+/* y in tile column 8 i + the lane's pair, of the upper and lower row; zeros beyond n. Made anew by each that wants it: with d no more
+ * there is room for y, and in d's place the compiler would carry it, as the bits that are stored, into the next tile's products. */
+DEVICE void norm_results(const struct norm_work &w, const float *d, int i, float2 inverse, const struct norm_tile &t,
+                         float2 (&y)[2])
 {
-    const bool     odd = warp_lane() % 2;
-    const uint32_t got = __shfl_xor_sync(0xffffffffu, odd ? left : right, 1);
+    y[0] = y[1] = make_float2(0.0f, 0.0f);
+    if (i * 8 >= t.within)
+        return;
+    const float2 weight = *(const float2 *)(w.norm.weight + t.column + i * 8);
+    const float2 bias   = w.norm.bias ? *(const float2 *)(w.norm.bias + t.column + i * 8) : y[0];
+    y[0].x = norm_value(w.norm, d[i * 4], inverse.x, weight.x, bias.x);
+    y[0].y = norm_value(w.norm, d[i * 4 + 1], inverse.x, weight.y, bias.y);
+    y[1].x = norm_value(w.norm, d[i * 4 + 2], inverse.y, weight.x, bias.x);
+    y[1].y = norm_value(w.norm, d[i * 4 + 3], inverse.y, weight.y, bias.y);
+}
+
+DEVICE void norm_store(const struct norm_work &w, int i, const struct norm_tile &t, const float2 (&y)[2])
+{
+    if (!w.norm.y || i * 8 >= t.within)
+        return;
+    const int column = t.column + i * 8;
+    if (t.row < t.live)
+        store_f32x2(row_at(w.norm.y, w.norm.y_stride, t.row) + column, y[0].x, y[0].y);
+    if (t.row + 8 < t.live)
+        store_f32x2(row_at(w.norm.y, w.norm.y_stride, t.row + 8) + column, y[1].x, y[1].y);
+}
+
+/* Lanes have a pair of each of neighbouring tiles of 8 columns. Of two tiles the even lanes take the left one's four, the odd ones
+ * the right one's: a quad then fills a sector of 32 bytes. `to`: the row at the quad's first column. */
+DEVICE void norm_store_bf16(__nv_bfloat16 *to, uint32_t left, uint32_t right, bool wanted)
+{
+    const bool     odd  = warp_lane() % 2;
+    const uint32_t got  = __shfl_xor_sync(0xffffffffu, odd ? left : right, 1);
     const uint2    bits = { odd ? got : left, odd ? right : got };
-    if (live && within)
-        *(uint2 *)(row_at((__nv_bfloat16 *)w.norm.copy, w.norm.copy_stride, row) + column) = bits;
+    if (wanted)
+        *(uint2 *)(to + odd * 8 + warp_lane() % 4 / 2 * 4) = bits;
 }
 
-/* Columns `column` and the next of the upper and lower row, normed. */
-DEVICE void norm_results(const struct norm_work &w, const float *d, int column, float2 inverse, float2 &upper, float2 &lower)
+/* y as f32 and as bf16, as far as they are wanted. */
+template <int R> DEVICE void norm_leave_bf16(const struct norm_work &w, const float (&d)[R], float2 inverse, const struct norm_tile &t)
 {
-    const float2 weight = *(const float2 *)(w.norm.weight + column);
-    const float2 bias   = w.norm.bias ? *(const float2 *)(w.norm.bias + column) : make_float2(0.0f, 0.0f);
-    upper.x = norm_value(w.norm, d[0], inverse.x, weight.x, bias.x);
-    upper.y = norm_value(w.norm, d[1], inverse.x, weight.y, bias.y);
-    lower.x = norm_value(w.norm, d[2], inverse.y, weight.x, bias.x);
-    lower.y = norm_value(w.norm, d[3], inverse.y, weight.y, bias.y);
-}
-
-template <int COLUMNS>
-DEVICE void norm_store(const struct norm_work &w, const float (&d)[COLUMNS / 2], float2 inverse, int row, int live, int column0,
-                       int within)
-{
-    const int odd = warp_lane() % 2;
+    const int      odd   = warp_lane() % 2, first = t.column - fragment_c_column(warp_lane(), 0);
+    __nv_bfloat16 *upper = row_at((__nv_bfloat16 *)w.norm.copy, w.norm.copy_stride, t.row) + first;
+    __nv_bfloat16 *lower = row_at(upper, w.norm.copy_stride, 8);
 #pragma unroll
-    for (int i = 0; i < COLUMNS / 8; i += 2) {
-        float2 upper[2] = {}, lower[2] = {};
-#pragma unroll
-        for (int side = 0; side < 2; side++) {
-            const int column = column0 + (i + side) * 8;
-            if ((i + side) * 8 >= within)
-                continue;
-            norm_results(w, d + (i + side) * 4, column, inverse, upper[side], lower[side]);
-            if (w.norm.y && row < live)
-                store_f32x2(row_at(w.norm.y, w.norm.y_stride, row) + column, upper[side].x, upper[side].y);
-            if (w.norm.y && row + 8 < live)
-                store_f32x2(row_at(w.norm.y, w.norm.y_stride, row + 8) + column, lower[side].x, lower[side].y);
-        }
+    for (int i = 0; i < R / 4; i += 2) {
+        float2 left[2], right[2];
+        norm_results(w, d, i, inverse, t, left);
+        norm_store(w, i, t, left);
+        norm_results(w, d, i + 1, inverse, t, right);
+        norm_store(w, i + 1, t, right);
         if (!w.norm.copy)
             continue;
-        const int  column = column0 + (i + odd) * 8 - odd * 2;
-        const bool inside = (i + odd) * 8 < within;
-        norm_store_narrow(w, row, row < live, column, inside, bf16_pair(upper[0].x, upper[0].y), bf16_pair(upper[1].x, upper[1].y));
-        norm_store_narrow(w, row + 8, row + 8 < live, column, inside, bf16_pair(lower[0].x, lower[0].y),
-                          bf16_pair(lower[1].x, lower[1].y));
+        const bool within = (i + odd) * 8 < t.within;
+        norm_store_bf16(upper + i * 8, bf16_pair(left[0].x, left[0].y), bf16_pair(right[0].x, right[0].y), within && t.row < t.live);
+        norm_store_bf16(lower + i * 8, bf16_pair(left[1].x, left[1].y), bf16_pair(right[1].x, right[1].y),
+                        within && t.row + 8 < t.live);
+    }
+}
+
+template <int CONSUMERS, int COLUMNS>
+DEVICE void norm_produce(const struct norm_work &w, const struct norm_places &p, int tiles)
+{
+    constexpr int ROWS = 64 * CONSUMERS, STAGES = norm_stages(CONSUMERS, COLUMNS), SLICE = WGMMA_SLICE<__nv_bfloat16>;
+    constexpr int X_BYTES = ROWS * WGMMA_ROW_BYTES, W_BYTES = COLUMNS * WGMMA_ROW_BYTES;
+    const int     rank = (int)blockIdx.x % w.blocks, slices = wgmma_slices<__nv_bfloat16>(w.k);
+    int           stage = 0, turn = 0, filled = 0;  /* turn: the block that loads x */
+    uint32_t      parity = 1, x_parities = 0;       /* of each stage's empty_x, a bit: the turns of a block come unevenly */
+    for (int tile = (int)blockIdx.x / w.blocks; tile < tiles; tile += (int)gridDim.x / w.blocks)
+        for (int s = 0; s < slices; s++) {
+            mbarrier_wait(p.empty_weight + stage * 8, parity);
+            mbarrier_arrive_expect(p.full + stage * 8, X_BYTES + W_BYTES);
+            tma_load_2d(p.weight + stage * W_BYTES, &w.weight, p.full + stage * 8, s * SLICE, rank * COLUMNS);
+            if (turn == rank) {
+                if (filled >= STAGES) {
+                    mbarrier_wait(p.empty_x + stage * 8, x_parities >> stage & 1);
+                    x_parities ^= 1u << stage;
+                }
+                tma_load_2d_multicast(p.x + stage * X_BYTES, &w.x, p.full + stage * 8, s * SLICE, tile * ROWS,
+                                      (uint16_t)((1u << w.blocks) - 1));
+            }
+            filled++;
+            turn = turn + 1 == w.blocks ? 0 : turn + 1;
+            wgmma_next_stage<STAGES>(&stage, &parity);
+        }
+}
+
+template <int CONSUMERS, int COLUMNS>
+DEVICE void norm_consume(const struct norm_work &w, const struct norm_places &p, const uint8_t *shared, int live)
+{
+    constexpr int ROWS = 64 * CONSUMERS, STAGES = norm_stages(CONSUMERS, COLUMNS);
+    /* The warp's number among the consumers', so that the compiler sees it is the same in the whole warp: otherwise it takes the
+     * waits for exchanges for ways that lanes part on, and keeps the descriptors of the main loop in registers of lanes. */
+    const int warp = __shfl_sync(0xffffffffu, (int)threadIdx.x / 32 - 4, 0), column0 = (int)blockIdx.x % w.blocks * COLUMNS;
+    const uint32_t       own_x = p.x + (uint32_t)(warpgroup_index() - 1) * 64 * WGMMA_ROW_BYTES;
+    struct wgmma_ring    ring  = wgmma_ring_of<ROWS, COLUMNS>(own_x, p.weight, p.full, p.empty_weight);
+    struct norm_exchange e = { (const float *)(shared + p.values + warp * exchange_bytes(w.groups)),
+                               p.exchanges + (uint32_t)(warp * EXCHANGE_BARRIERS * 8), w.blocks, w.groups, column0 / EXCHANGE_GROUP,
+                               0 };
+    float                d[COLUMNS / 2];
+    ring.empty_x = p.empty_x;
+    ring.blocks  = w.blocks;
+    ring.next    = STAGES % w.blocks;
+    const int slices = wgmma_slices<__nv_bfloat16>(w.k), clusters = (int)gridDim.x / w.blocks;
+    for (int tile = (int)blockIdx.x / w.blocks; tile * ROWS < live; tile += clusters) {
+        wgmma_products<STAGES, true, __nv_bfloat16>(ring, slices, d);
+        const struct norm_tile t = { tile * ROWS + warp * EXCHANGE_ROWS + fragment_c_row(warp_lane(), 0), live,
+                                     column0 + fragment_c_column(warp_lane(), 0), min(w.n - column0, COLUMNS) };
+        norm_values(w, d, t);
+        if (!w.rms)
+            norm_center(d, e, w.n, t.within);
+        const float2 squares = norm_squares(d, e, t.within);
+        const float2 inverse = make_float2(norm_inverse(w.norm, squares.x), norm_inverse(w.norm, squares.y));
+        norm_leave_bf16(w, d, inverse, t);
     }
 }
 
 template <int CONSUMERS, int COLUMNS>
 __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_norm_wgmma(const __grid_constant__ struct norm_work w)
 {
-    constexpr int ROWS = 64 * CONSUMERS, STAGES = norm_stages(CONSUMERS, COLUMNS);
-    constexpr int X_BYTES = ROWS * WGMMA_ROW_BYTES, W_BYTES = COLUMNS * WGMMA_ROW_BYTES;
-    static_assert(norm_shared_bytes(CONSUMERS, COLUMNS, LINEAR_NORM_CLUSTER * COLUMNS / NORM_GROUP) <= 227 << 10,
+    constexpr int ROWS = 64 * CONSUMERS;
+    static_assert(norm_shared_bytes(CONSUMERS, COLUMNS, LINEAR_NORM_CLUSTER * COLUMNS / EXCHANGE_GROUP) <= 227 << 10,
                   "a block has 227 KiB");
     SHARED_DYNAMIC(uint8_t, shared, 1024);
-    const int      sums_bytes = norm_sums_bytes(w.groups);
-    const uint32_t x = shared_address(shared), weight = x + STAGES * X_BYTES;
-    const uint32_t full = weight + STAGES * W_BYTES + CONSUMERS * 4 * sums_bytes;  /* behind the sums */
-    const uint32_t empty_weight = full + STAGES * 8, empty_x = empty_weight + STAGES * 8, exchanges = empty_x + STAGES * 8;
-    const int      blocks = w.blocks, rank = (int)blockIdx.x % blocks, warpgroup = warpgroup_index();
-    const int      live = live_count(w.rows), tiles = (live + ROWS - 1) / ROWS, slices = (w.k + WGMMA_SLICE - 1) / WGMMA_SLICE;
-    const int      first = (int)blockIdx.x / blocks, clusters = (int)gridDim.x / blocks;
+    const struct norm_places p    = norm_places_of<CONSUMERS, COLUMNS>(shared, w.groups);
+    const int                live = live_count(w.rows);
     if (threadIdx.x == 0) {
-        for (int i = 0; i < STAGES; i++) {
-            mbarrier_init(full + i * 8, 1);
-            mbarrier_init(empty_weight + i * 8, CONSUMERS);
-            mbarrier_init(empty_x + i * 8, (uint32_t)(CONSUMERS * blocks));
+        for (int i = 0; i < norm_stages(CONSUMERS, COLUMNS); i++) {
+            mbarrier_init(p.full + i * 8, 1);
+            mbarrier_init(p.empty_weight + i * 8, CONSUMERS);
+            mbarrier_init(p.empty_x + i * 8, (uint32_t)(CONSUMERS * w.blocks));
         }
-        for (int i = 0; i < CONSUMERS * 4 * 2; i++)
-            mbarrier_init(exchanges + i * 8, 1);
+        for (int i = 0; i < CONSUMERS * 4 * EXCHANGE_BARRIERS; i++)
+            mbarrier_init(p.exchanges + i * 8, 1);
         fence_mbarrier_init();
     }
     cluster_arrive();
     cluster_wait();  /* the barriers of all blocks are made */
-
-    if (warpgroup == 0) {
+    if (warpgroup_index() == 0) {
         if constexpr (CONSUMERS > 1)
             registers_lower<PRODUCER_REGISTERS>();
-        if (threadIdx.x != 0)
-            return;
-        int      stage = 0, turn = 0, filled = 0;  /* turn: the block that loads x */
-        uint32_t parity = 1, x_parities = 0;       /* of each stage's empty_x, a bit: the turns of a block come unevenly */
-        for (int tile = first; tile < tiles; tile += clusters)
-            for (int s = 0; s < slices; s++) {
-                mbarrier_wait(empty_weight + stage * 8, parity);
-                mbarrier_arrive_expect(full + stage * 8, X_BYTES + W_BYTES);
-                tma_load_2d(weight + stage * W_BYTES, &w.weight, full + stage * 8, s * WGMMA_SLICE, rank * COLUMNS);
-                if (turn == rank) {
-                    if (filled >= STAGES) {
-                        mbarrier_wait(empty_x + stage * 8, x_parities >> stage & 1);
-                        x_parities ^= 1u << stage;
-                    }
-                    tma_load_2d_multicast(x + stage * X_BYTES, &w.x, full + stage * 8, s * WGMMA_SLICE, tile * ROWS,
-                                          (uint16_t)((1u << blocks) - 1));
-                }
-                filled++;
-                turn = turn + 1 == blocks ? 0 : turn + 1;
-                wgmma_next_stage<STAGES>(&stage, &parity);
-            }
+        if (threadIdx.x == 0)
+            norm_produce<CONSUMERS, COLUMNS>(w, p, (live + ROWS - 1) / ROWS);
         return;
     }
-
     if constexpr (CONSUMERS > 1)  /* with one there are enough from the start */
         registers_raise<CONSUMER_REGISTERS>();
-    /* The warp's number among the consumers', so that the compiler sees it is the same in the whole warp: otherwise it takes the
-     * waits for exchanges for ways that lanes part on, and keeps the descriptors of the main loop in registers of lanes. */
-    const int      warp = __shfl_sync(0xffffffffu, (int)threadIdx.x / 32 - 4, 0), lane = warp_lane();
-    const int      column0 = rank * COLUMNS, within = min(w.n - column0, COLUMNS);
-    const uint64_t a0 = wgmma_descriptor(x + (uint32_t)(warpgroup - 1) * 64 * WGMMA_ROW_BYTES, 16, 1024, wgmma_swizzle_128);
-    const uint64_t b0 = wgmma_descriptor(weight, 16, 1024, wgmma_swizzle_128);
-    struct norm_exchange e = { (const float *)(shared + STAGES * (X_BYTES + W_BYTES) + warp * sums_bytes),
-                               exchanges + (uint32_t)(warp * 2 * 8), blocks, w.groups, column0 / NORM_GROUP, 0 };
-    float    d[COLUMNS / 2];
-    int      stage = 0, next = STAGES % blocks;  /* next: the block that loads x into the stage that is given back next */
-    uint32_t parity = 0;
-    for (int tile = first; tile < tiles; tile += clusters) {
-        int before = 0;
-        for (int s = 0; s < slices; s++) {
-            mbarrier_wait(full + stage * 8, parity);
-            wgmma_fence();
-            wgmma_slice(d, a0 + (uint64_t)(stage * X_BYTES / 16), b0 + (uint64_t)(stage * W_BYTES / 16), s > 0);
-            wgmma_commit();
-            if (s > 0) {
-                wgmma_wait<1>();  /* the slice before is done, this one under way */
-                norm_give_back(empty_weight + before * 8, empty_x + before * 8, &next, blocks);
-            }
-            before = stage;
-            wgmma_next_stage<STAGES>(&stage, &parity);
-        }
-        wgmma_wait<0>();
-        wgmma_settle(d);
-        norm_give_back(empty_weight + before * 8, empty_x + before * 8, &next, blocks);
-        const int row    = tile * ROWS + warp * NORM_WARP_ROWS + fragment_c_row(lane, 0);
-        const int column = column0 + fragment_c_column(lane, 0);
-        norm_values<COLUMNS>(w, d, row, live, column, within);
-        if (!w.rms)
-            norm_center<COLUMNS>(w, e, d, within);
-        const float2 squares = norm_squares<COLUMNS>(e, d, within);
-        const float2 inverse = make_float2(norm_inverse(w.norm, squares.x), norm_inverse(w.norm, squares.y));
-        norm_store<COLUMNS>(w, d, inverse, row, live, column, within);
-    }
+    norm_consume<CONSUMERS, COLUMNS>(w, p, shared, live);
     cluster_arrive();
     cluster_wait();  /* what gave stages back to other blocks has come before any of them exits */
 }
@@ -389,21 +345,16 @@ extern "C" cudaError_t linear_norm_launch(const struct cuda_launch *launch, cons
         return cudaErrorNotSupported;
     if (!norm_valid(args))
         return cudaErrorInvalidValue;
-    const struct tensor_map_matrix x = { args->linear.x, DTYPE_BF16, weight->k, rows, args->linear.x_stride, tile.rows };
-    const struct tensor_map_matrix m = { weight->panels, DTYPE_BF16, weight->k, weight->n,
-                                         kernels_cuda_weight_stride(DTYPE_BF16, weight->k), tile.columns };
     struct norm_work w    = {};
     w.n                   = weight->n;
     w.k                   = weight->k;
-    w.groups              = launch_blocks(weight->n, NORM_GROUP);
+    w.groups              = launch_blocks(weight->n, EXCHANGE_GROUP);
     w.blocks              = launch_blocks(weight->n, tile.columns);
     w.rms                 = args->rms;
     w.epilogue            = linear_epilogue_of(&args->linear);
     w.norm                = args->norm;
     w.rows                = launch_live_rows(launch);
-    cudaError_t error     = tensor_map_make(launch->facts, &w.x, &x);
-    if (error == cudaSuccess)
-        error = tensor_map_make(launch->facts, &w.weight, &m);
+    const cudaError_t error = wgmma_maps(launch, &args->linear, tile, &w.x, &w.weight);
     if (error != cudaSuccess)
         return error;
     const int           tiles = launch_blocks(rows, tile.rows), most = linear_norm_clusters(launch->facts, w.blocks);
