@@ -67,7 +67,8 @@ static struct norm_args norm_args_of(const struct walk *w, const struct plan_nod
     return (struct norm_args){ .x = buffer_of(w, x), .x_stride = stride_of(w, x), .weight = node->norm.weight,
                                .bias = node->norm.bias, .width = node->norm.width, .epsilon = node->norm.epsilon,
                                .y = buffer_of(w, node->y), .y_stride = stride_of(w, node->y), .copy = buffer_of(w, node->copy),
-                               .copy_stride = stride_of(w, node->copy), .copy_type = type_of(w, node->copy) };
+                               .copy_stride = stride_of(w, node->copy), .copy_type = type_of(w, node->copy),
+                               .copy_scales = buffer_of(w, node->copy_scales) };
 }
 
 static cudaError_t norm(const struct walk *w, const struct plan_node *node, int x)
@@ -90,7 +91,7 @@ static cudaError_t linear_norm(const struct walk *w, const struct plan_node *nod
     struct linear_norm_args args = { .linear = *linear, .norm = norm_args_of(w, node, NO_BUFFER),
                                      .rms = node->norm.kind == NORM_RMS };
     args.linear.y = NULL;
-    return w->kernels->linear_norm_bf16(&w->launch, &args);
+    return w->kernels->linear_norm(&w->launch, &args);
 }
 
 /* `x` again as e4m3, into the node's copy, with the scales of its rows. */
@@ -122,7 +123,8 @@ static cudaError_t linear(const struct walk *w, const struct plan_node *node)
     cuda_launch_linear *launch = linear_for(w->kernels, node->linear->type);
     if (!launch)
         return cudaErrorNotSupported;
-    if (node->norm.kind != NORM_NONE && w->kernels->linear_norm_fits(w->launch.facts, node->linear, node->act))
+    if (node->norm.kind != NORM_NONE && w->kernels->linear_norm_fits(w->launch.facts, node->linear, node->act) &&
+        (node->copy == NO_BUFFER || type_of(w, node->copy) == node->linear->type))
         return linear_norm(w, node, &args);
     cudaError_t result = launch(&w->launch, &args);
     if (result == cudaSuccess && node->norm.kind != NORM_NONE)

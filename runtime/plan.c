@@ -206,21 +206,32 @@ static int as_u8(struct plan *p, plan_value x, const struct linear_weight *w, in
     return copy;
 }
 
-/* The buffers that hold x as e4m3: codes, and scales in *scales. By a node of its own: no producer knows a row's largest element
- * before the row is whole. */
+/* A producer that has whole rows at once, and so knows a row's largest element, which its scale is made of: norms do. */
+static bool can_copy_e4m3(const struct plan_node *n)
+{
+    return can_copy(n) && (n->op == OP_NORM || (n->norm.kind != NORM_NONE && n->linear->type == DTYPE_F8_E4M3));
+}
+
+/* The buffers that hold x as e4m3: codes, and scales in *scales; made by its producer or by a node of its own. */
 static int as_e4m3(struct plan *p, plan_value x, int *scales)
 {
     struct plan_node *n = producer(p, x);
     if (!n)
         return NO_BUFFER;
+    if (n->copy != NO_BUFFER && p->buffers[n->copy].type == DTYPE_F8_E4M3) {
+        *scales = n->copy_scales;
+        return n->copy;
+    }
     int            source = n->y;
     enum plan_rows rows   = n->rows;
     int            codes  = add_buffer(p, rows, width_of(p, n), DTYPE_F8_E4M3);
     *scales               = add_scales(p, rows, DTYPE_F8_E4M3);
-    n                     = add_node(p, OP_QUANTIZE, rows, "to e4m3");
-    if (!n)
-        return NO_BUFFER;
-    n->x           = source;
+    if (!can_copy_e4m3(n)) {
+        n = add_node(p, OP_QUANTIZE, rows, "to e4m3");
+        if (!n)
+            return NO_BUFFER;
+        n->x = source;
+    }
     n->copy        = codes;
     n->copy_scales = *scales;
     return codes;

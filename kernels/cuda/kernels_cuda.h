@@ -80,7 +80,8 @@ typedef cudaError_t cuda_launch_embed(const struct cuda_launch *launch, const st
 typedef cudaError_t cuda_launch_norm(const struct cuda_launch *launch, const struct norm_args *args);
 typedef cudaError_t cuda_launch_linear(const struct cuda_launch *launch, const struct linear_args *args);
 /* norm(residual + x W^T + bias), `norm` reading what `linear` makes: norm.x is not looked at. linear.y: the sum before the norm,
- * f32, for those who need it as well, or null. norm.y may be the residual, with the same stride. */
+ * f32, for those who need it as well, or null. norm.y may be the residual, with the same stride. norm.copy is of the
+ * weight's type. */
 struct linear_norm_args {
     struct linear_args linear;
     struct norm_args   norm;
@@ -90,7 +91,11 @@ typedef cudaError_t cuda_launch_linear_norm(const struct cuda_launch *launch, co
 /* Whether the launcher above takes it, whatever the rows: else the table's linear and norm do, which add in another order. */
 typedef bool cuda_linear_norm_fits(const struct cuda_facts *facts, const struct linear_weight *weight, enum linear_act act);
 typedef cudaError_t cuda_launch_convert(const struct cuda_launch *launch, const struct convert_args *args);
-/* y[r] = x[r] * (448 / m) as e4m3, rounded to even, m the largest |x[r]|; scales[r] = m / 448. Rows whose m is below
+/* One scale a row, because the matrix unit sums along all of it. A kernel that has whole rows can therefore write e4m3, which norms
+ * do; attention, whose blocks have a head each, and a linear, whose blocks have some columns each, cannot: their rows are quantised
+ * by a launch of its own.
+ *
+ * y[r] = x[r] * (448 / m) as e4m3, rounded to even, m the largest |x[r]|; scales[r] = m / 448. Rows whose m is below
  * QUANTIZE_LEAST_RANGE are zeros with scale 1. Rows of x and y start at multiples of 16 bytes. */
 struct fp8_args {
     const void *x;         /* [rows, width] */
@@ -111,10 +116,10 @@ typedef cudaError_t cuda_launch_normalize(const struct cuda_launch *launch, cons
 struct cuda_kernels {
     const char            *name;           /* "sm_80", "sm_90a" */
     cuda_launch_embed     *embed_rows;
-    cuda_launch_norm      *norm_layer, *norm_rms;
+    cuda_launch_norm      *norm_layer, *norm_rms;  /* copies in bf16; in e4m3 as well where there is linear_fp8 */
     cuda_launch_linear    *linear_bf16;    /* x and weight bf16; y bf16 or f32, residual f32 */
     cuda_launch_linear    *linear_f32;     /* x, weight and y f32 */
-    cuda_launch_linear_norm *linear_norm_bf16;
+    cuda_launch_linear_norm *linear_norm;  /* x and weight bf16 or e4m3 */
     cuda_linear_norm_fits   *linear_norm_fits;
     cuda_launch_linear    *linear_fp8;     /* x and weight e4m3, as linear_bf16 otherwise; null where no hardware multiplies it */
     cuda_launch_convert   *convert_bf16;

@@ -10,9 +10,10 @@ extern "C" {
 
 cuda_launch_embed     embed_rows_cuda;
 cuda_launch_norm      norm_layer_cuda, norm_rms_cuda;
+cuda_launch_norm      norm_layer_sm90, norm_rms_sm90;  /* copies in e4m3 as well */
 cuda_launch_linear    linear_f32_cuda, linear_bf16_cuda;
 cuda_launch_linear    linear_bf16_sm90;  /* the Hopper path; what it does not cover goes to linear_bf16_cuda */
-cuda_launch_linear_norm linear_norm_bf16_sm90;
+cuda_launch_linear_norm linear_norm_sm90;
 cuda_linear_norm_fits   linear_norm_fits;  /* on 9.0 alone */
 cuda_launch_linear    linear_fp8_sm90;
 cuda_launch_convert   convert_bf16_cuda;

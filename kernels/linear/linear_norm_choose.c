@@ -16,16 +16,24 @@ const char        *linear_norm_name(enum linear_norm_variant variant) { return v
 
 static int divided_up(int a, int b) { return (a + b - 1) / b; }
 
+/* e4m3 needs two sums an output, which leaves no registers for 256 columns. */
+static bool built(enum linear_norm_variant variant, enum dtype type)
+{
+    return type == DTYPE_BF16 || (type == DTYPE_F8_E4M3 && variants[variant].tile.columns < 256);
+}
+
+static enum linear_norm_variant widest(enum dtype type) { return type == DTYPE_BF16 ? LINEAR_NORM_128X256 : LINEAR_NORM_128X192; }
+
 bool linear_norm_can(const struct cuda_facts *facts, enum linear_norm_variant variant, const struct linear_weight *weight)
 {
-    return facts->architecture == 90 && facts->encode_tensor_map && weight->type == DTYPE_BF16 && weight->k % 8 == 0 &&
+    return facts->architecture == 90 && facts->encode_tensor_map && built(variant, weight->type) && weight->k % 8 == 0 &&
            weight->n % 8 == 0 &&  /* four neighbours leave together, and a group of eight columns lies within n or beyond it */
            divided_up(weight->n, variants[variant].tile.columns) <= LINEAR_NORM_CLUSTER;
 }
 
 bool linear_norm_fits(const struct cuda_facts *facts, const struct linear_weight *weight, enum linear_act act)
 {
-    return act == LINEAR_NONE && linear_norm_can(facts, LINEAR_NORM_128X256, weight);
+    return act == LINEAR_NONE && linear_norm_can(facts, widest(weight->type), weight);
 }
 
 /* A cluster lies within one of the device's groups of processors. Those of known devices have 16 or 18 that work; a cluster
@@ -48,8 +56,8 @@ static double estimate(const struct cuda_facts *facts, enum linear_norm_variant 
 
 enum linear_norm_variant linear_norm_choose(const struct cuda_facts *facts, const struct linear_weight *weight, int rows)
 {
-    enum linear_norm_variant best = LINEAR_NORM_128X256;  /* takes all that fits */
-    for (int i = LINEAR_NORM_128X192; i >= 0; i--) {
+    enum linear_norm_variant best = widest(weight->type);  /* takes all that fits */
+    for (int i = (int)best - 1; i >= 0; i--) {
         const enum linear_norm_variant v = (enum linear_norm_variant)i;
         if (linear_norm_can(facts, v, weight) && estimate(facts, v, rows, weight->n) < estimate(facts, best, rows, weight->n))
             best = v;

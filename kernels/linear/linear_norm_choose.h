@@ -29,7 +29,8 @@ enum linear_norm_variant {
 struct linear_tile linear_norm_tile(enum linear_norm_variant variant);
 const char        *linear_norm_name(enum linear_norm_variant variant);
 
-/* Whether this variant computes it; LINEAR_NORM_128X256 does whatever linear_norm_fits (launchers.h) says yes to. */
+/* Whether this variant computes it. What linear_norm_fits (launchers.h) says yes to, LINEAR_NORM_128X256 computes in bf16, and
+ * LINEAR_NORM_128X192 in e4m3. */
 bool linear_norm_can(const struct cuda_facts *facts, enum linear_norm_variant variant, const struct linear_weight *weight);
 
 /* Of what fits. */

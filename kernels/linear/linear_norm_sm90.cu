@@ -15,6 +15,7 @@
 
 #include "kernels/linear/linear_norm_exchange.cuh"
 #include "kernels/norm/norm_row.cuh"
+#include "kernels/quantize/quantize_e4m3.cuh"
 
 enum {
     NORM_RING_BYTES  = 13 << 14,  /* 208 KiB at most for the ring, or what as many groups as there may be send has no room */
@@ -145,8 +146,9 @@ template <int R> DEVICE float2 norm_squares(const float (&d)[R], struct norm_exc
     return exchange_end<false>(e);
 }
 
-/* y in tile column 8 i + the lane's pair, of the upper and lower row; zeros beyond n. Made anew by each that wants it: with d no more
- * there is room for y, and in d's place the compiler would carry it, as the bits that are stored, into the next tile's products. */
+/* y in tile column 8 i + the lane's pair, of the upper and lower row; zeros beyond n. Made anew by each that wants it: there is no
+ * room for it beside d, and in d's place the compiler carries it to the next tile as the bits that are stored, which are moved
+ * between products, so that those wait for one another. */
 DEVICE void norm_results(const struct norm_work &w, const float *d, int i, float2 inverse, const struct norm_tile &t,
                          float2 (&y)[2])
 {
@@ -184,7 +186,8 @@ DEVICE void norm_store_bf16(__nv_bfloat16 *to, uint32_t left, uint32_t right, bo
 }
 
 /* y as f32 and as bf16, as far as they are wanted. */
-template <int R> DEVICE void norm_leave_bf16(const struct norm_work &w, const float (&d)[R], float2 inverse, const struct norm_tile &t)
+template <int R>
+DEVICE void norm_leave_bf16(const struct norm_work &w, const float (&d)[R], float2 inverse, const struct norm_tile &t)
 {
     const int      odd   = warp_lane() % 2, first = t.column - fragment_c_column(warp_lane(), 0);
     __nv_bfloat16 *upper = row_at((__nv_bfloat16 *)w.norm.copy, w.norm.copy_stride, t.row) + first;
@@ -199,18 +202,88 @@ template <int R> DEVICE void norm_leave_bf16(const struct norm_work &w, const fl
         if (!w.norm.copy)
             continue;
         const bool within = (i + odd) * 8 < t.within;
-        norm_store_bf16(upper + i * 8, bf16_pair(left[0].x, left[0].y), bf16_pair(right[0].x, right[0].y), within && t.row < t.live);
+        norm_store_bf16(upper + i * 8, bf16_pair(left[0].x, left[0].y), bf16_pair(right[0].x, right[0].y),
+                        within && t.row < t.live);
         norm_store_bf16(lower + i * 8, bf16_pair(left[1].x, left[1].y), bf16_pair(right[1].x, right[1].y),
                         within && t.row + 8 < t.live);
     }
 }
 
-template <int CONSUMERS, int COLUMNS>
+/* y as f32 where it is wanted; the largest of each row, for its scale. */
+template <int R>
+DEVICE float2 norm_largest(const struct norm_work &w, const float (&d)[R], struct norm_exchange &e, float2 inverse,
+                           const struct norm_tile &t)
+{
+#pragma unroll
+    for (int group = 0; group < R / 32; group++) {
+        float2 y[2];
+        float  upper = 0.0f, lower = 0.0f;
+#pragma unroll
+        for (int i = group * 8; i < group * 8 + 8; i++) {
+            norm_results(w, d, i, inverse, t, y);
+            norm_store(w, i, t, y);
+            upper = fmaxf(fmaxf(upper, fabsf(y[0].x)), fabsf(y[0].y));
+            lower = fmaxf(fmaxf(lower, fabsf(y[1].x)), fabsf(y[1].y));
+        }
+        if (group * EXCHANGE_GROUP < t.within)
+            exchange_send<true>(e, group, upper, lower);
+    }
+    return exchange_end<true>(e);
+}
+
+/* Lanes have two codes of each of four neighbouring tiles of 8 columns, 16 bits a tile; lane q of a quad gets all of tile q. */
+DEVICE uint2 norm_turned(uint32_t left, uint32_t right)
+{
+    const bool     far = warp_lane() & 2, odd = warp_lane() & 1;
+    const uint32_t other = __shfl_xor_sync(0xffffffffu, far ? left : right, 2), own = far ? right : left;
+    const uint32_t near_pairs = far ? other : own, far_pairs = far ? own : other;  /* of lanes 0 or 1, 2 or 3, in two tiles */
+    const uint32_t even_tile = (near_pairs & 0xffff) | far_pairs << 16, odd_tile = near_pairs >> 16 | (far_pairs & 0xffff0000);
+    const uint32_t got = __shfl_xor_sync(0xffffffffu, odd ? even_tile : odd_tile, 1), kept = odd ? odd_tile : even_tile;
+    const uint32_t evens = odd ? got : kept, odds = odd ? kept : got;              /* of lanes 0 and 2, 1 and 3, in one tile */
+    return make_uint2((evens & 0xffff) | odds << 16, evens >> 16 | (odds & 0xffff0000));
+}
+
+/* y as f32, and as e4m3 with the rows' scales, as far as they are wanted. A quad fills a sector of 32 bytes. */
+template <int R>
+DEVICE void norm_leave_e4m3(const struct norm_work &w, const float (&d)[R], struct norm_exchange &e, float2 inverse,
+                            const struct norm_tile &t)
+{
+    const float2 largest = norm_largest(w, d, e, inverse, t);
+    const float2 to_codes = make_float2(quantize_inverse(largest.x), quantize_inverse(largest.y));
+    const int    own = warp_lane() % 4 * 8, first = t.column - fragment_c_column(warp_lane(), 0);
+    uint8_t     *upper = row_at((uint8_t *)w.norm.copy, w.norm.copy_stride, t.row) + first + own;
+    uint8_t     *lower = row_at(upper, w.norm.copy_stride, 8);
+    if (!w.norm.copy)
+        return;
+#pragma unroll
+    for (int i = 0; i < R / 4; i += 4) {
+        uint32_t codes[2][2] = {};  /* of the upper and lower row, of two tiles each */
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            float2 y[2];
+            norm_results(w, d, i + j, inverse, t, y);
+            codes[0][j / 2] |= quantize_two(y[0].x, y[0].y, to_codes.x) << j % 2 * 16;
+            codes[1][j / 2] |= quantize_two(y[1].x, y[1].y, to_codes.y) << j % 2 * 16;
+        }
+        const uint2 above = norm_turned(codes[0][0], codes[0][1]), below = norm_turned(codes[1][0], codes[1][1]);
+        const bool  within = i * 8 + own < t.within;
+        if (within && t.row < t.live)
+            *(uint2 *)(upper + i * 8) = above;
+        if (within && t.row + 8 < t.live)
+            *(uint2 *)(lower + i * 8) = below;
+    }
+    if (t.column == 0 && t.row < t.live)
+        w.norm.copy_scales[t.row] = quantize_scale(largest.x);
+    if (t.column == 0 && t.row + 8 < t.live)
+        w.norm.copy_scales[t.row + 8] = quantize_scale(largest.y);
+}
+
+template <int CONSUMERS, int COLUMNS, class T>
 DEVICE void norm_produce(const struct norm_work &w, const struct norm_places &p, int tiles)
 {
-    constexpr int ROWS = 64 * CONSUMERS, STAGES = norm_stages(CONSUMERS, COLUMNS), SLICE = WGMMA_SLICE<__nv_bfloat16>;
+    constexpr int ROWS = 64 * CONSUMERS, STAGES = norm_stages(CONSUMERS, COLUMNS), SLICE = WGMMA_SLICE<T>;
     constexpr int X_BYTES = ROWS * WGMMA_ROW_BYTES, W_BYTES = COLUMNS * WGMMA_ROW_BYTES;
-    const int     rank = (int)blockIdx.x % w.blocks, slices = wgmma_slices<__nv_bfloat16>(w.k);
+    const int     rank = (int)blockIdx.x % w.blocks, slices = wgmma_slices<T>(w.k);
     int           stage = 0, turn = 0, filled = 0;  /* turn: the block that loads x */
     uint32_t      parity = 1, x_parities = 0;       /* of each stage's empty_x, a bit: the turns of a block come unevenly */
     for (int tile = (int)blockIdx.x / w.blocks; tile < tiles; tile += (int)gridDim.x / w.blocks)
@@ -232,7 +305,7 @@ DEVICE void norm_produce(const struct norm_work &w, const struct norm_places &p,
         }
 }
 
-template <int CONSUMERS, int COLUMNS>
+template <int CONSUMERS, int COLUMNS, class T>
 DEVICE void norm_consume(const struct norm_work &w, const struct norm_places &p, const uint8_t *shared, int live)
 {
     constexpr int ROWS = 64 * CONSUMERS, STAGES = norm_stages(CONSUMERS, COLUMNS);
@@ -248,21 +321,26 @@ DEVICE void norm_consume(const struct norm_work &w, const struct norm_places &p,
     ring.empty_x = p.empty_x;
     ring.blocks  = w.blocks;
     ring.next    = STAGES % w.blocks;
-    const int slices = wgmma_slices<__nv_bfloat16>(w.k), clusters = (int)gridDim.x / w.blocks;
+    const int slices = wgmma_slices<T>(w.k), clusters = (int)gridDim.x / w.blocks;
     for (int tile = (int)blockIdx.x / w.blocks; tile * ROWS < live; tile += clusters) {
-        wgmma_products<STAGES, true, __nv_bfloat16>(ring, slices, d);
+        wgmma_products<STAGES, true, T>(ring, slices, d);
         const struct norm_tile t = { tile * ROWS + warp * EXCHANGE_ROWS + fragment_c_row(warp_lane(), 0), live,
                                      column0 + fragment_c_column(warp_lane(), 0), min(w.n - column0, COLUMNS) };
+        if constexpr (sizeof(T) == 1)
+            wgmma_scale(w.scales, d, t.row, live, t.column);
         norm_values(w, d, t);
         if (!w.rms)
             norm_center(d, e, w.n, t.within);
         const float2 squares = norm_squares(d, e, t.within);
         const float2 inverse = make_float2(norm_inverse(w.norm, squares.x), norm_inverse(w.norm, squares.y));
-        norm_leave_bf16(w, d, inverse, t);
+        if constexpr (sizeof(T) == 1)
+            norm_leave_e4m3(w, d, e, inverse, t);
+        else
+            norm_leave_bf16(w, d, inverse, t);
     }
 }
 
-template <int CONSUMERS, int COLUMNS>
+template <int CONSUMERS, int COLUMNS, class T>
 __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_norm_wgmma(const __grid_constant__ struct norm_work w)
 {
     constexpr int ROWS = 64 * CONSUMERS;
@@ -287,25 +365,30 @@ __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_norm_wgmma(co
         if constexpr (CONSUMERS > 1)
             registers_lower<PRODUCER_REGISTERS>();
         if (threadIdx.x == 0)
-            norm_produce<CONSUMERS, COLUMNS>(w, p, (live + ROWS - 1) / ROWS);
+            norm_produce<CONSUMERS, COLUMNS, T>(w, p, (live + ROWS - 1) / ROWS);
         return;
     }
     if constexpr (CONSUMERS > 1)  /* with one there are enough from the start */
         registers_raise<CONSUMER_REGISTERS>();
-    norm_consume<CONSUMERS, COLUMNS>(w, p, shared, live);
+    norm_consume<CONSUMERS, COLUMNS, T>(w, p, shared, live);
     cluster_arrive();
     cluster_wait();  /* what gave stages back to other blocks has come before any of them exits */
 }
 
-static const void *norm_handle(enum linear_norm_variant variant)
+/* Two sums an output leave no registers for 256 columns of e4m3: linear_norm_can says so. */
+static const void *norm_handle(enum linear_norm_variant variant, bool e4m3)
 {
     switch (variant) {
-    case LINEAR_NORM_64X64: return KERNEL_HANDLE(linear_norm_wgmma<1, 64>);
-    case LINEAR_NORM_64X128: return KERNEL_HANDLE(linear_norm_wgmma<1, 128>);
-    case LINEAR_NORM_64X256: return KERNEL_HANDLE(linear_norm_wgmma<1, 256>);
-    case LINEAR_NORM_128X128: return KERNEL_HANDLE(linear_norm_wgmma<2, 128>);
-    case LINEAR_NORM_128X192: return KERNEL_HANDLE(linear_norm_wgmma<2, 192>);
-    default: return KERNEL_HANDLE(linear_norm_wgmma<2, 256>);
+#define NORM_BUILT(consumers, columns)                                           \
+    (e4m3 ? KERNEL_HANDLE(linear_norm_wgmma<consumers, columns, uint8_t>)        \
+          : KERNEL_HANDLE(linear_norm_wgmma<consumers, columns, __nv_bfloat16>))
+    case LINEAR_NORM_64X64: return NORM_BUILT(1, 64);
+    case LINEAR_NORM_64X128: return NORM_BUILT(1, 128);
+    case LINEAR_NORM_128X128: return NORM_BUILT(2, 128);
+    case LINEAR_NORM_128X192: return NORM_BUILT(2, 192);
+#undef NORM_BUILT
+    case LINEAR_NORM_64X256: return KERNEL_HANDLE(linear_norm_wgmma<1, 256, __nv_bfloat16>);
+    default: return KERNEL_HANDLE(linear_norm_wgmma<2, 256, __nv_bfloat16>);
     }
 }
 
@@ -314,22 +397,23 @@ static bool norm_valid(const struct linear_norm_args *args)
     const struct linear_args   *l = &args->linear;
     const struct linear_weight *w = l->weight;
     const struct norm_args     *n = &args->norm;
-    return w->panels && l->x && n->weight && (n->y || n->copy) && n->width == w->n && w->n > 0 && w->k > 0 &&
-           launch_aligned(l->x, l->x_stride, 16) && launch_aligned(w->panels, 0, 16) && launch_aligned(w->bias, 0, 8) &&
-           launch_aligned(l->residual, l->residual_stride, 8) && launch_aligned(l->y, l->y_stride, 8) &&
-           launch_aligned(n->weight, 0, 8) && launch_aligned(n->bias, 0, 8) && launch_aligned(n->y, n->y_stride, 8) &&
-           launch_aligned(n->copy, n->copy_stride, 8);
+    const bool scaled = l->x_scales && w->scales && launch_aligned(w->scales, 0, 8) && (!n->copy || n->copy_scales);
+    return (scaled || w->type != DTYPE_F8_E4M3) && w->panels && l->x && n->weight && (n->y || n->copy) && n->width == w->n &&
+           w->n > 0 && w->k > 0 && launch_aligned(l->x, l->x_stride, 16) && launch_aligned(w->panels, 0, 16) &&
+           launch_aligned(w->bias, 0, 8) && launch_aligned(l->residual, l->residual_stride, 8) &&
+           launch_aligned(l->y, l->y_stride, 8) && launch_aligned(n->weight, 0, 8) && launch_aligned(n->bias, 0, 8) &&
+           launch_aligned(n->y, n->y_stride, 8) && launch_aligned(n->copy, n->copy_stride, 8);
 }
 
 static struct kernel_shape norm_shape(const struct cuda_launch *launch, const struct linear_norm_args *args)
 {
     const struct linear_weight *w     = args->linear.weight;
-    const double                rows  = launch_rows_cap(launch);
+    const double                rows  = launch_rows_cap(launch), element = dtype_bits(w->type) / 8.0;
     const double                each  = (args->linear.residual ? 4 : 0) + (args->linear.y ? 4 : 0) + (args->norm.y ? 4 : 0) +
-                                        (args->norm.copy ? 2 : 0);
+                                        (args->norm.copy ? element : 0);
     struct kernel_shape         shape = {};
     shape.name                        = args->rms ? "linear_norm_rms" : "linear_norm_layer";
-    shape.bytes                       = (rows * w->k + (double)w->n * w->k) * 2 + rows * w->n * each;
+    shape.bytes                       = (rows * w->k + (double)w->n * w->k) * element + rows * w->n * each;
     shape.operations                  = 2.0 * rows * w->n * w->k;
     return shape;
 }
@@ -341,11 +425,12 @@ extern "C" cudaError_t linear_norm_launch(const struct cuda_launch *launch, cons
     const struct linear_tile       tile   = linear_norm_tile(variant);
     const int                      rows = launch_rows_cap(launch), consumers = tile.rows / 64;
     if (!linear_norm_can(launch->facts, variant, weight) || args->linear.act != LINEAR_NONE ||
-        (args->linear.y && args->linear.y_type != DTYPE_F32) || (args->norm.copy && args->norm.copy_type != DTYPE_BF16))
+        (args->linear.y && args->linear.y_type != DTYPE_F32) || (args->norm.copy && args->norm.copy_type != weight->type))
         return cudaErrorNotSupported;
     if (!norm_valid(args))
         return cudaErrorInvalidValue;
     struct norm_work w    = {};
+    w.scales              = wgmma_scales_of(&args->linear);
     w.n                   = weight->n;
     w.k                   = weight->k;
     w.groups              = launch_blocks(weight->n, EXCHANGE_GROUP);
@@ -363,10 +448,10 @@ extern "C" cudaError_t linear_norm_launch(const struct cuda_launch *launch, cons
     shape.grid                = dim3((unsigned)(w.blocks * (tiles < most ? tiles : most)));
     shape.threads             = 128 * (consumers + 1);
     shape.shared_bytes        = norm_shared_bytes(consumers, tile.columns, w.groups);
-    KERNEL_LAUNCH(launch, shape, norm_handle(variant), &w);
+    KERNEL_LAUNCH(launch, shape, norm_handle(variant, weight->type == DTYPE_F8_E4M3), &w);
 }
 
-extern "C" cudaError_t linear_norm_bf16_sm90(const struct cuda_launch *launch, const struct linear_norm_args *args)
+extern "C" cudaError_t linear_norm_sm90(const struct cuda_launch *launch, const struct linear_norm_args *args)
 {
     return linear_norm_launch(launch, args, linear_norm_choose(launch->facts, args->linear.weight, launch_rows_cap(launch)));
 }

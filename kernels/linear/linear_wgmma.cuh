@@ -16,9 +16,9 @@
 #include "kernels/linear/linear_choose.h"
 
 enum {
-    WGMMA_ROW_BYTES = 128,            /* of a stage */
-    PRODUCER_REGISTERS = 40,
-    CONSUMER_REGISTERS = 232
+    WGMMA_ROW_BYTES    = 128,  /* of a stage */
+    PRODUCER_REGISTERS = 24,
+    CONSUMER_REGISTERS = 240   /* with 232 a norm of e4m3 would keep some of them in memory */
 };
 
 static_assert(sm90_registers_fit(1, PRODUCER_REGISTERS, 2, CONSUMER_REGISTERS), "setmaxnreg would wait for ever");
@@ -59,7 +59,7 @@ struct wgmma_ring {
     bool     lead;                 /* the thread that gives back for its warpgroup */
 };
 
-/* x, weight: where the stages of the own rows, of `rows` each, and of the columns begin. */
+/* x, weight: where the own rows of stage 0 begin, and the columns. A stage has ROWS of x. */
 template <int ROWS, int COLUMNS>
 DEVICE struct wgmma_ring wgmma_ring_of(uint32_t x, uint32_t weight, uint32_t full, uint32_t empty)
 {
@@ -140,7 +140,7 @@ static inline struct wgmma_scales wgmma_scales_of(const struct linear_args *args
     return scales;
 }
 
-/* From sums of codes to what they stand for: times the row's scale, times the output's. `row` and `column0` are the lane's first. */
+/* From sums of codes to what they stand for: times the row's scale, times the output's. row, column0: the lane's first. */
 template <int R> DEVICE void wgmma_scale(const struct wgmma_scales &scales, float (&d)[R], int row, int live, int column0)
 {
     const float upper = row < live ? scales.rows[row] : 0.0f, lower = row + 8 < live ? scales.rows[row + 8] : 0.0f;

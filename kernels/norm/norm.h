@@ -5,7 +5,8 @@
  *   norm_rms    the same with d = x, no mean taken
  *
  *   x [rows, width] f32;  weight, bias [width] f32;  y [rows, width] f32, may be x itself with the same stride
- *   copy [rows, width] bf16, or u8 with copy_rows [rows] as quantize.h makes them from y; overlaps nothing
+ *   copy [rows, width] bf16, or u8 with copy_rows [rows] as quantize.h makes them from y, on a GPU e4m3 with copy_scales [rows] as
+ *        struct fp8_args of kernels_cuda.h has it; overlaps nothing
  *
  * Sums run in sixteen lanes along the row, folded in the tree of lanes.h; sum(d * d) by fused multiply-adds. The mean comes
  * first and the squared differences after it, so that a large mean costs no digits.
@@ -25,9 +26,10 @@ struct norm_args {
     size_t                      y_stride;     /* bytes */
     void                       *copy;         /* null: none */
     size_t                      copy_stride;  /* bytes */
-    enum dtype                  copy_type;    /* DTYPE_BF16 or DTYPE_U8 */
+    enum dtype                  copy_type;    /* DTYPE_BF16 or DTYPE_U8; DTYPE_F8_E4M3 on a GPU */
     const struct linear_weight *copy_for;     /* DTYPE_U8: the weight that the codes are for */
     struct quantized_row       *copy_rows;    /* DTYPE_U8: [rows] */
+    float                      *copy_scales;  /* DTYPE_F8_E4M3: [rows] */
 };
 
 /* Computes rows [row0, row1). */

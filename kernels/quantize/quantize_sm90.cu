@@ -5,7 +5,7 @@
 #include "kernels/cuda/rows.cuh"
 
 #include "kernels/cuda/sm90.cuh"
-#include "kernels/e4m3.h"
+#include "kernels/quantize/quantize_e4m3.cuh"
 
 template <class T> constexpr int QUANTIZE_PIECE = 16 / (int)sizeof(T);  /* elements that a lane takes at once */
 
@@ -37,17 +37,12 @@ template <class T, int N> DEVICE void quantize_read(const T *x, int count, float
         v[i] = i < count ? v[i] : 0.0f;
 }
 
-DEVICE uint32_t quantize_four(const float *v, float inverse)
-{
-    return convert_e4m3x2(v[0] * inverse, v[1] * inverse) | (uint32_t)convert_e4m3x2(v[2] * inverse, v[3] * inverse) << 16;
-}
-
 template <int N> DEVICE void quantize_write(uint8_t *y, int count, const float (&v)[N], float inverse)
 {
     uint32_t codes[N / 4];
 #pragma unroll
     for (int i = 0; i < N / 4; i++)
-        codes[i] = quantize_four(v + 4 * i, inverse);
+        codes[i] = quantize_four(v[4 * i], v[4 * i + 1], v[4 * i + 2], v[4 * i + 3], inverse);
     if (count < N) {
 #pragma unroll
         for (int i = 0; i < N; i++)
@@ -78,9 +73,8 @@ __global__ void __launch_bounds__(ROWS_THREADS) quantize_kernel_fp8(struct fp8_a
         for (int j = 0; j < PIECE; j++)
             largest = fmaxf(largest, fabsf(v[j]));
     }
-    largest             = warp_max(largest);
-    const bool  any     = largest >= QUANTIZE_LEAST_RANGE;
-    const float inverse = any ? E4M3_MAX / largest : 0.0f;
+    largest = warp_max(largest);
+    const float inverse = quantize_inverse(largest);
 #pragma unroll 4
     for (int i = warp_lane() * PIECE; i < a.width; i += 32 * PIECE) {
         float v[PIECE];
@@ -88,7 +82,7 @@ __global__ void __launch_bounds__(ROWS_THREADS) quantize_kernel_fp8(struct fp8_a
         quantize_write(y + i, a.width - i, v, inverse);
     }
     if (warp_lane() == 0)
-        a.scales[row] = any ? largest / E4M3_MAX : 1.0f;
+        a.scales[row] = quantize_scale(largest);
 }
 
 extern "C" cudaError_t quantize_fp8_sm90(const struct cuda_launch *launch, const struct fp8_args *args)

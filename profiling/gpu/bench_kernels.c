@@ -308,7 +308,7 @@ static void bench_attentions(struct bench *bench)
 struct rows_case {
     struct cuda_launch      launch;
     struct embed_args       embed;
-    struct norm_args        norm;
+    struct norm_args        norm, norm_e4m3;
     struct convert_args     convert;
     struct fp8_args         quantize;
     struct rotary_args      rotary;
@@ -325,6 +325,12 @@ static cudaError_t run_norm(const struct bench_device *device, void *context)
 {
     struct rows_case *work = context;
     return device->kernels->norm_layer(&work->launch, &work->norm);
+}
+
+static cudaError_t run_norm_e4m3(const struct bench_device *device, void *context)
+{
+    struct rows_case *work = context;
+    return device->kernels->linear_fp8 ? device->kernels->norm_layer(&work->launch, &work->norm_e4m3) : cudaErrorNotSupported;
 }
 
 static cudaError_t run_convert(const struct bench_device *device, void *context)
@@ -382,10 +388,15 @@ static void bench_row_kernels(struct bench *bench, int width)
                      .cosines = small, .sines = small + LENGTH * HEAD },
         .pool    = { .x = x, .x_stride = stride, .width = width, .starts = device_starts, .y = y, .y_stride = stride },
     };
+    work.norm_e4m3             = work.norm;
+    work.norm_e4m3.copy_type   = DTYPE_F8_E4M3;
+    work.norm_e4m3.copy_stride = stride / 4;
+    work.norm_e4m3.copy_scales = (float *)copy + count / 4;  /* behind the codes */
     const struct {
         const char   *name;
         bench_launch *run;
-    } kernels[] = { { "embed", run_embed }, { "norm, with a copy in bf16", run_norm }, { "convert to bf16", run_convert },
+    } kernels[] = { { "embed", run_embed }, { "norm, with a copy in bf16", run_norm },
+                    { "norm, with a copy in e4m3", run_norm_e4m3 }, { "convert to bf16", run_convert },
                     { "quantize to e4m3", run_quantize }, { "rotary", run_rotary }, { "pool, mean", run_pool } };
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
         snprintf(bench->shape, sizeof bench->shape, "%d x %d", rows, width);

@@ -66,13 +66,15 @@ static cudaError_t run_norm(const struct cuda_launch *launch, void *context) { r
 static void norm_access(const struct access *of)
 {
     struct matrix      x = matrix_random(DTYPE_F32, ROWS, of->size, 0, 1), y = matrix_new(DTYPE_F32, ROWS, of->size, 0);
-    struct matrix      copy = matrix_new(DTYPE_BF16, ROWS, of->size, 0), weight = matrix_random(DTYPE_F32, 1, of->size, 0, 1);
+    struct matrix      copy = matrix_new(of->type, ROWS, of->size, 0), weight = matrix_random(DTYPE_F32, 1, of->size, 0, 1);
+    struct matrix      scales = matrix_new(DTYPE_F32, 1, ROWS, 0);
     struct norm_args   args = { .x = (float *)(void *)x.device, .x_stride = x.stride, .weight = (float *)(void *)weight.device,
                                 .bias = (float *)(void *)weight.device, .width = of->size, .epsilon = 1e-6f, .copy = copy.device,
-                                .copy_stride = copy.stride, .copy_type = DTYPE_BF16, .y = (float *)(void *)y.device,
-                                .y_stride = y.stride };
+                                .copy_stride = copy.stride, .copy_type = of->type, .y = (float *)(void *)y.device,
+                                .y_stride = y.stride, .copy_scales = (float *)(void *)scales.device };
     struct cuda_launch launch = launch_rows(ROWS, ROWS);
-    count(of, &launch, run_norm, &args);
+    if (of->type == DTYPE_BF16 || kernels->linear_fp8)
+        count(of, &launch, run_norm, &args);
 }
 
 static cudaError_t run_embed(const struct cuda_launch *launch, void *context) { return kernels->embed_rows(launch, context); }
@@ -215,17 +217,21 @@ static void linear_norm_access(const struct access *of)
 {
     const enum linear_norm_variant variant = (enum linear_norm_variant)of->variant;
     const int                      rows = linear_norm_tile(variant).rows, n = 2 * linear_norm_tile(variant).columns, k = of->size;
-    struct matrix        x = matrix_random(DTYPE_BF16, rows, k, 0, 1), weight = matrix_random(DTYPE_BF16, n, k, 0, 0.1f);
+    struct matrix        x = matrix_random(of->type, rows, k, 0, 1), weight = matrix_random(of->type, n, k, 0, 0.1f);
+    struct matrix        x_scales = matrix_random(DTYPE_F32, 1, rows, 0, 1), copy_scales = matrix_new(DTYPE_F32, 1, rows, 0);
     struct matrix        vectors = matrix_random(DTYPE_F32, 1, n, 0, 1), residual = matrix_random(DTYPE_F32, rows, n, 0, 1);
     struct matrix        sum = matrix_new(DTYPE_F32, rows, n, 0), y = matrix_new(DTYPE_F32, rows, n, 0);
-    struct matrix        copy   = matrix_new(DTYPE_BF16, rows, n, 0);
+    struct matrix        copy   = matrix_new(of->type, rows, n, 0);
     const float         *vector = (float *)(void *)vectors.device;
-    struct linear_weight w      = { .n = n, .k = k, .type = DTYPE_BF16, .panels = weight.device, .bias = vector };
+    struct linear_weight w      = { .n = n, .k = k, .type = of->type, .panels = weight.device, .bias = vector,
+                                    .scales = vector };
     struct linear_norm_run run  = {
-        { .linear = { .weight = &w, .x = x.device, .x_stride = x.stride, .residual = (float *)(void *)residual.device,
-                      .residual_stride = residual.stride, .y = sum.device, .y_stride = sum.stride },
+        { .linear = { .weight = &w, .x = x.device, .x_stride = x.stride, .x_scales = (float *)(void *)x_scales.device,
+                      .residual = (float *)(void *)residual.device, .residual_stride = residual.stride, .y = sum.device,
+                      .y_stride = sum.stride },
           .norm   = { .weight = vector, .bias = vector, .width = n, .epsilon = 1e-6f, .y = (float *)(void *)y.device,
-                      .y_stride = y.stride, .copy = copy.device, .copy_stride = copy.stride, .copy_type = DTYPE_BF16 } },
+                      .y_stride = y.stride, .copy = copy.device, .copy_stride = copy.stride, .copy_type = of->type,
+                      .copy_scales = (float *)(void *)copy_scales.device } },
         variant
     };
     struct cuda_launch launch = launch_rows(rows, rows);
@@ -289,10 +295,13 @@ static void schedule_access(const struct access *of) { attention_of(of, true); }
 
 #define F32 DTYPE_F32
 #define BF16 DTYPE_BF16
+#define E4M3 DTYPE_F8_E4M3
 static const struct access table[] = {
-    { "norm", norm_access, 384, F32, 0, 0, 0, 0, NULL },
-    { "norm", norm_access, 768, F32, 0, 0, 0, 0, NULL },
-    { "norm", norm_access, 1024, F32, 0, 0, 0, 0, NULL },
+    { "norm", norm_access, 384, BF16, 0, 0, 0, 0, NULL },
+    { "norm", norm_access, 768, BF16, 0, 0, 0, 0, NULL },
+    { "norm", norm_access, 1024, BF16, 0, 0, 0, 0, NULL },
+    { "norm fp8", norm_access, 384, E4M3, 0, 0, 0, 0, NULL },
+    { "norm fp8", norm_access, 768, E4M3, 0, 0, 0, 0, NULL },
     { "embed", embed_access, 384, F32, 0, 0, 0, 0, NULL },
     { "embed", embed_access, 768, BF16, 0, 0, 0, 0, NULL },
     { "rotary f32", rotary_access, 64, F32, 0, 0, 0, 0, NULL },
@@ -320,12 +329,16 @@ static const struct access table[] = {
     LINEARS("linear wgmma 128x128", LINEAR_CUDA_WGMMA_128X128),
     LINEARS("linear wgmma 128x192", LINEAR_CUDA_WGMMA_128X192),
     LINEARS("linear wgmma 128x256", LINEAR_CUDA_WGMMA_128X256),
-    { "linear norm 64x64", linear_norm_access, 256, F32, LINEAR_NORM_64X64, 0, 0, 0, NULL },
-    { "linear norm 64x128", linear_norm_access, 256, F32, LINEAR_NORM_64X128, 0, 0, 0, NULL },
-    { "linear norm 64x256", linear_norm_access, 256, F32, LINEAR_NORM_64X256, 0, 0, 0, NULL },
-    { "linear norm 128x128", linear_norm_access, 256, F32, LINEAR_NORM_128X128, 0, 0, 0, NULL },
-    { "linear norm 128x192", linear_norm_access, 256, F32, LINEAR_NORM_128X192, 0, 0, 0, NULL },
-    { "linear norm 128x256", linear_norm_access, 256, F32, LINEAR_NORM_128X256, 0, 0, 0, NULL },
+    { "linear norm 64x64", linear_norm_access, 256, BF16, LINEAR_NORM_64X64, 0, 0, 0, NULL },
+    { "linear norm 64x128", linear_norm_access, 256, BF16, LINEAR_NORM_64X128, 0, 0, 0, NULL },
+    { "linear norm 64x256", linear_norm_access, 256, BF16, LINEAR_NORM_64X256, 0, 0, 0, NULL },
+    { "linear norm 128x128", linear_norm_access, 256, BF16, LINEAR_NORM_128X128, 0, 0, 0, NULL },
+    { "linear norm 128x192", linear_norm_access, 256, BF16, LINEAR_NORM_128X192, 0, 0, 0, NULL },
+    { "linear norm 128x256", linear_norm_access, 256, BF16, LINEAR_NORM_128X256, 0, 0, 0, NULL },
+    { "linear norm fp8 64x64", linear_norm_access, 256, E4M3, LINEAR_NORM_64X64, 0, 0, 0, NULL },
+    { "linear norm fp8 64x128", linear_norm_access, 256, E4M3, LINEAR_NORM_64X128, 0, 0, 0, NULL },
+    { "linear norm fp8 128x128", linear_norm_access, 256, E4M3, LINEAR_NORM_128X128, 0, 0, 0, NULL },
+    { "linear norm fp8 128x192", linear_norm_access, 256, E4M3, LINEAR_NORM_128X192, 0, 0, 0, NULL },
 #define LINEARS_FP8(title, which)                                          \
     { title " to f32", linear_fp8_access, 256, F32, which, 0, 0, 0, NULL },  \
     { title " to bf16", linear_fp8_access, 256, BF16, which, 0, 0, 0, NULL }

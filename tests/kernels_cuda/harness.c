@@ -395,3 +395,35 @@ void check_close(const struct closeness *c, const char *text, ...)
     check(c->worst <= 1.0, "%s: row %d column %d is %.9g, expected %.9g (%.3g of what is allowed)", name, c->row, c->column,
           c->actual, c->expected, c->worst);
 }
+
+/* ---- e4m3 ---- */
+
+/* Of the 127 sizes the nearest to |t|; of two as near, the one with an even last bit. */
+static int e4m3_nearest(double t)
+{
+    int best = 0;
+    for (int code = 1; code < 127; code++) {
+        const double d = fabs(e4m3_to_float((uint8_t)code) - fabs(t)), b = fabs(e4m3_to_float((uint8_t)best) - fabs(t));
+        if (d < b || (d == b && code % 2 == 0))
+            best = code;
+    }
+    return best | (signbit(t) ? 128 : 0);
+}
+
+void check_e4m3(const struct matrix *x, const struct matrix *codes, const struct matrix *scales, int rows)
+{
+    int wrong = 0;
+    for (int r = 0; r < rows; r++) {
+        float largest = 0;
+        for (int c = 0; c < x->columns; c++)
+            largest = fmaxf(largest, fabsf((float)matrix_get(x, r, c)));
+        const bool  any     = largest >= QUANTIZE_LEAST_RANGE;
+        const float inverse = any ? 448.0f / largest : 0.0f;
+        wrong += (any ? largest / 448.0f : 1.0f) != (float)matrix_get(scales, 0, r);
+        for (int c = 0; c < x->columns; c++) {
+            const int code = (uint8_t)codes->host[codes->stride * (size_t)r + (size_t)c];
+            wrong += e4m3_nearest((float)matrix_get(x, r, c) * inverse) != code;
+        }
+    }
+    check(wrong == 0, "%d rows of %d: %d codes or scales are wrong", rows, x->columns, wrong);
+}

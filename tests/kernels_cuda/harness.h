@@ -94,6 +94,9 @@ struct closeness {
 void closeness_add(struct closeness *c, double actual, double expected, double tolerance, int row, int column);
 void check_close(const struct closeness *c, const char *text, ...) __attribute__((format(printf, 2, 3)));
 
+/* Whether rows of codes and their scales, [1, rows], are what struct fp8_args says of x. */
+void check_e4m3(const struct matrix *x, const struct matrix *codes, const struct matrix *scales, int rows);
+
 void row_cases(void);
 void linear_cases(void);
 void linear_norm_cases(void);

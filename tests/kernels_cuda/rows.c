@@ -154,6 +154,67 @@ static void norm_group(bool rms, const char *name)
     group_end();
 }
 
+/* The copy in e4m3 is what y becomes, and y what it is without one. With a gap rows are not held, and y takes x's place. */
+static void norm_e4m3_of(int rows, int width, int gap)
+{
+    const bool    rms = width % 3 == 0;
+    struct matrix x = matrix_random(DTYPE_F32, rows + 1, width, gap, 2), weight = matrix_random(DTYPE_F32, 1, width, 0, 1);
+    struct matrix y = matrix_new(DTYPE_F32, rows + 1, width, gap), plain = matrix_new(DTYPE_F32, rows + 1, width, gap);
+    struct matrix copy = matrix_new(DTYPE_F8_E4M3, rows + 1, width, 5), scales = matrix_new(DTYPE_F32, 1, rows + 1, 0);
+    const struct norm_args without = { .x = (float *)(void *)x.device, .x_stride = x.stride,
+                                       .weight = (float *)(void *)weight.device, .width = width, .epsilon = 1e-6f, .y = (float *)(void *)plain.device,
+                                       .y_stride = plain.stride };
+    struct norm_args       args    = without;
+    args.y = (float *)(void *)y.device, args.copy = copy.device, args.copy_stride = copy.stride;
+    args.copy_type = DTYPE_F8_E4M3, args.copy_scales = (float *)(void *)scales.device;
+    matrix_fill_rows(&x, rows, NAN);
+    for (int c = 0; c < width && rows > 1; c++)
+        matrix_set(&x, 1, c, 0);  /* a row of zeros has scale 1 */
+    matrix_upload(&x);
+    struct cuda_launch launch = launch_rows(rows, rows + 1);
+    test_launch       *run    = rms ? run_norm_rms : run_norm_layer;
+    for (int i = 0; i < schedule_count(); i++) {
+        schedule_take(i);
+        matrix_poison(&y), matrix_poison(&plain), matrix_poison(&copy), matrix_poison(&scales);
+        if (gap) {
+            memcpy(y.host, x.host, x.stride * (size_t)(rows + 1));
+            matrix_upload(&y);
+            args.x = args.y;
+        }
+        if (!launch_run(&launch, run, &args, "norm with a copy in e4m3") || !launch_run(&launch, run, (void *)&without, "norm"))
+            return;
+        matrix_download(&y), matrix_download(&plain), matrix_download(&copy), matrix_download(&scales);
+        int different = 0;
+        for (int r = 0; r < rows; r++)
+            different += memcmp(y.host + y.stride * (size_t)r, plain.host + plain.stride * (size_t)r, 4 * (size_t)width) != 0;
+        check(different == 0, "%d rows of %d: the copy changes %d rows", rows, width, different);
+        check_e4m3(&y, &copy, &scales, rows);
+        check(matrix_intact(&y) && matrix_intact(&copy) && matrix_intact(&scales), "%d rows of %d: wrote beside the rows", rows,
+              width);
+    }
+}
+
+static void norm_e4m3_case(int rows, int width)
+{
+    norm_e4m3_of(rows, width, 0);
+    norm_e4m3_of(rows, width, 1);
+}
+
+static void norm_e4m3_refusals(void)
+{
+    if (!group_begin("norm_e4m3_refusals", kernels->linear_fp8 != NULL))
+        return;
+    struct matrix      x = matrix_random(DTYPE_F32, 4, 64, 0, 1), copy = matrix_new(DTYPE_F8_E4M3, 4, 64, 0);
+    struct norm_args   args   = { .x = (float *)(void *)x.device, .x_stride = x.stride, .weight = (float *)(void *)x.device,
+                                  .width = 64, .copy = copy.device, .copy_stride = copy.stride, .copy_type = DTYPE_F8_E4M3 };
+    struct cuda_launch launch = launch_rows(4, 4);
+    check(kernels->norm_layer(&launch, &args) == cudaErrorInvalidValue, "no scales of the copy");
+    args.copy_scales = (float *)(void *)x.device;
+    check(kernels_cuda(&facts_80)->norm_rms(&launch, &args) == cudaErrorNotSupported, "a device that cannot convert to e4m3");
+    memory_free_all();
+    group_end();
+}
+
 /* ---- rotary ---- */
 
 static cudaError_t run_rotary(const struct cuda_launch *launch, void *context) { return kernels->rotary_half(launch, context); }
@@ -327,18 +388,6 @@ static void convert_case(int rows, int width)
     }
 }
 
-/* Of the 127 sizes the nearest to |t|; of two as near, the one with an even last bit. */
-static int e4m3_nearest(double t)
-{
-    int best = 0;
-    for (int code = 1; code < 127; code++) {
-        const double d = fabs(e4m3_to_float((uint8_t)code) - fabs(t)), b = fabs(e4m3_to_float((uint8_t)best) - fabs(t));
-        if (d < b || (d == b && code % 2 == 0))
-            best = code;
-    }
-    return best | (signbit(t) ? 128 : 0);
-}
-
 /* Scale 1: every code, and every point half way between two. */
 static double e4m3_probe(int c)
 {
@@ -350,7 +399,7 @@ static void fp8_case(enum dtype type, int rows, int width)
 {
     const int     whole = (width + 3) / 4 * 4;  /* rows of f32 begin at multiples of 16 bytes here */
     struct matrix x = matrix_random(type, rows + 1, width, type == DTYPE_F32 ? whole - width + 4 : 1, 3);
-    struct matrix y = matrix_new(DTYPE_U8, rows + 1, width, 1), scales = matrix_new(DTYPE_F32, 1, rows + 1, 0);
+    struct matrix y = matrix_new(DTYPE_F8_E4M3, rows + 1, width, 1), scales = matrix_new(DTYPE_F32, 1, rows + 1, 0);
     for (int c = 0; c < width; c++) {
         if (rows > 1)
             matrix_set(&x, 1, c, c % 3 ? 0.0 : 1e-38);
@@ -371,18 +420,7 @@ static void fp8_case(enum dtype type, int rows, int width)
             return;
         matrix_download(&y);
         matrix_download(&scales);
-        int wrong = 0;
-        for (int r = 0; r < rows; r++) {
-            float largest = 0;
-            for (int c = 0; c < width; c++)
-                largest = fmaxf(largest, fabsf((float)matrix_get(&x, r, c)));
-            const bool  any     = largest >= QUANTIZE_LEAST_RANGE;
-            const float inverse = any ? 448.0f / largest : 0.0f;
-            wrong += (any ? largest / 448.0f : 1.0f) != (float)matrix_get(&scales, 0, r);
-            for (int c = 0; c < width; c++)
-                wrong += e4m3_nearest((float)matrix_get(&x, r, c) * inverse) != (int)matrix_get(&y, r, c);
-        }
-        check(wrong == 0, "%d rows of %d: %d codes or scales are wrong", rows, width, wrong);
+        check_e4m3(&x, &y, &scales, rows);
         check(matrix_intact(&y), "%d rows of %d: wrote beside the rows", rows, width);
     }
 }
@@ -414,6 +452,8 @@ void row_cases(void)
     pool_group(LAST, "pool_last");
     plain_group("normalize_l2", true, normalize_case);
     plain_group("convert_bf16", true, convert_case);
+    plain_group("norm_e4m3", kernels->linear_fp8 != NULL, norm_e4m3_case);
+    norm_e4m3_refusals();
     plain_group("quantize_fp8_f32", kernels->quantize_fp8 != NULL, fp8_from_f32);
     plain_group("quantize_fp8_bf16", kernels->quantize_fp8 != NULL, fp8_from_bf16);
 }

@@ -77,21 +77,21 @@ static void linears(const struct cuda_launch *launch)
                 const struct linear_weight weight = { .n = 256, .k = 256, .type = types[i], .panels = memory(),
                                                       .scales = memory() };
                 const struct linear_args   args   = { .weight = &weight, .x = memory(), .x_stride = 1024,
-                                                      .x_scales = memory(), .act = (enum linear_act)act, .y = memory(), .y_stride = 1024,
-                                                      .y_type = DTYPE_F32 };
+                                                      .x_scales = memory(), .act = (enum linear_act)act, .y = memory(),
+                                                      .y_stride = 1024, .y_type = DTYPE_F32 };
                 if (linear_cuda_can(launch->facts, v, &weight, args.act))
                     must(linear_cuda_launch(launch, &args, v), linear_cuda_name(v), act);
             }
 }
 
 /* As wide as each tile's cluster may be. */
-static void linear_norms(const struct cuda_launch *launch)
+static void linear_norms(const struct cuda_launch *launch, enum dtype type)
 {
     for (enum linear_norm_variant v = 0; v < LINEAR_NORM_VARIANTS; v++) {
         const int                     n      = LINEAR_NORM_CLUSTER * linear_norm_tile(v).columns;
-        const struct linear_weight    weight = { .n = n, .k = 256, .type = DTYPE_BF16, .panels = memory() };
+        const struct linear_weight    weight = { .n = n, .k = 256, .type = type, .panels = memory(), .scales = memory() };
         const struct linear_norm_args args   = {
-            .linear = { .weight = &weight, .x = memory(), .x_stride = 1024 },
+            .linear = { .weight = &weight, .x = memory(), .x_stride = 1024, .x_scales = memory() },
             .norm   = { .weight = memory(), .width = n, .y = memory(), .y_stride = 4 * WIDTH },
         };
         if (linear_norm_can(launch->facts, v, &weight))
@@ -127,9 +127,14 @@ static void rows(const struct cuda_launch *launch, const struct cuda_kernels *ta
 {
     static const int widths[] = { 384, 768, 1024, 2048, 4096, 4097 };
     for (int i = 0; i < 6; i++) {
-        const struct norm_args norm = { .x = memory(), .x_stride = 4 * WIDTH, .weight = memory(), .width = widths[i],
-                                        .y = memory(), .y_stride = 4 * WIDTH };
+        struct norm_args norm = { .x = memory(), .x_stride = 4 * WIDTH, .weight = memory(), .width = widths[i],
+                                  .y = memory(), .y_stride = 4 * WIDTH };
         must(table->norm_layer(launch, &norm), "norm", widths[i]);
+        norm.copy        = memory();
+        norm.copy_type   = DTYPE_F8_E4M3;
+        norm.copy_scales = memory();
+        if (table->linear_fp8)
+            must(table->norm_layer(launch, &norm), "norm with a copy in e4m3", widths[i]);
     }
     for (enum dtype type = DTYPE_F32; type <= DTYPE_BF16; type++) {
         const struct embed_args  embed  = { .words = memory(), .table_type = type, .width = WIDTH, .ids = memory(), .y = memory() };
@@ -159,7 +164,8 @@ int main(void)
                                               .rows = CUDA_ROWS_TOKENS };
         const struct cuda_kernels *table  = kernels_cuda(&facts);
         linears(&launch);
-        linear_norms(&launch);
+        linear_norms(&launch, DTYPE_BF16);
+        linear_norms(&launch, DTYPE_F8_E4M3);
         attentions(&launch, table);
         rows(&launch, table);
     }
