@@ -98,6 +98,7 @@ static void cluster_complete(struct emu_worker *w)
 {
     w->cluster_arrived = 0;
     w->cluster_phase++;
+    w->cluster_met = true;
     if (w->shadow)
         emu_check_cluster_done(w);
     for (int i = 0; i < w->threads; i++)

@@ -196,11 +196,11 @@ static bool read_after_write(const struct access *a, const struct emu_cell *c, u
                         c->file ? c->file : "?", c->line, emu_check_place(a->pc, pc));
         return false;
     }
-    if (a->agent == EMU_ASYNC_READ && !c->by_async && number_of(c->written) < emu_worker->threads &&
+    if ((a->agent == EMU_ASYNC_READ || a->agent == EMU_TMA_WRITE) && !c->by_async && number_of(c->written) < emu_worker->threads &&
         emu_worker->fibers[number_of(c->written)]->proxy_clock < clock_of(c->written) &&
         emu_check_once(emu_worker, place_of(a), 2))
-        emu_finding(a->site, "the async proxy reads shared 0x%x, written by %s at %s:%d without fence.proxy.async", at,
-                    name_of(number_of(c->written), one), c->file ? c->file : "?", c->line);
+        emu_finding(a->site, "the async proxy %s shared 0x%x, written by %s at %s:%d without fence.proxy.async",
+                    a->write ? "writes" : "reads", at, name_of(number_of(c->written), one), c->file ? c->file : "?", c->line);
     return true;
 }
 

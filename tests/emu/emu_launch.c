@@ -121,7 +121,8 @@ static void block_reset(struct emu_worker *w, int rank, uint64_t number, const s
     }
     int launch_registers = EMU_REGISTER_FILE / ((b->threads + 31) / 32 * 32) / 8 * 8;
     for (int i = 0; i < EMU_BLOCK_WARPS; i++)
-        b->warps[i].registers = launch_registers < 255 ? launch_registers : 255, b->warps[i].registers_wanted = 0;
+        b->warps[i].registers = launch_registers < 255 ? launch_registers : 255,
+        b->warps[i].registers_wanted = b->warps[i].registers_changes = 0;
     b->registers_free = 0;
     for (int i = 0; i < 16; i++) {
         struct emu_named_barrier *n = &b->barriers[i];
@@ -156,6 +157,7 @@ static void cluster_reset(struct emu_worker *w, uint64_t cluster)
     w->happened                 = 0;
     w->inside                   = 0;
     w->cluster_arrived          = 0;
+    w->cluster_met              = false;
     memset(w->ready, 0, sizeof w->ready);
     for (int i = 0; i < r->blocks_each; i++)
         block_reset(w, i, block_number(r, cluster, i), r);

@@ -31,10 +31,29 @@ static struct emu_mbarrier *barrier_at(uint32_t address, struct emu_block **bloc
     return barrier;
 }
 
+enum { TRANSACTIONS_MOST = (1 << 20) - 1 };  /* bytes that a phase may be owed, or ahead by */
+
+static void must_hold(const struct emu_mbarrier *m, struct emu_site site)
+{
+    if (m->bytes > TRANSACTIONS_MOST || m->bytes < -TRANSACTIONS_MOST)
+        emu_fail(site, "mbarrier 0x%x: %lld bytes expected and not received, it counts to %d", m->address, (long long)m->bytes,
+                 TRANSACTIONS_MOST);
+}
+
+static void must_be_open(const struct emu_mbarrier *m, uint32_t arrivals, struct emu_site site)
+{
+    if (arrivals > m->pending)
+        emu_fail(site, "mbarrier 0x%x: more arrivals than the %u it was made for", m->address, m->expected);
+    if (arrivals && !m->seen)
+        emu_finding(site, "mbarrier 0x%x: an arrival in a new phase, and nobody has waited for the end of the last one",
+                    m->address);
+}
+
 static void advance(struct emu_block *block, struct emu_mbarrier *m)
 {
     if (m->pending || m->bytes)
         return;
+    m->seen = false;
     m->phase ^= 1;
     m->pending = m->expected;
     if (emu_worker->shadow)
@@ -61,6 +80,7 @@ void emu_mbarrier_init(uint32_t address, uint32_t count, struct emu_site site)
     m->expected = m->pending = count;
     m->phase                 = 0;
     m->bytes                 = 0;
+    m->seen                  = true;
     m->init_site             = site;
     if (emu_worker->shadow)
         emu_check_mbarrier_init(self, m, site);
@@ -88,8 +108,8 @@ void emu_mbarrier_arrive(uint32_t address, uint32_t arrivals, uint32_t expect_by
     struct emu_block    *block;
     struct emu_mbarrier *m = barrier_at(address, &block, site);
     m->bytes += expect_bytes;
-    if (arrivals > m->pending)
-        emu_fail(site, "mbarrier 0x%x: more arrivals than the %u it was made for", address, m->expected);
+    must_hold(m, site);
+    must_be_open(m, arrivals, site);
     if (emu_worker->shadow)
         emu_check_mbarrier_arrive(self, block, m, site);
     m->pending -= arrivals;
@@ -125,13 +145,15 @@ static void transfers_land(struct emu_fiber *fiber, enum emu_transfer_kind kind,
 void emu_remote_arrivals_land(struct emu_fiber *fiber) { transfers_land(fiber, EMU_REMOTE_ARRIVE, 0); }
 
 /* A copy has brought bytes, or the copies of a thread have arrived. */
-void emu_mbarrier_receive(struct emu_block *block, uint32_t offset, uint32_t bytes, uint32_t arrivals)
+void emu_mbarrier_receive(struct emu_block *block, uint32_t offset, uint32_t bytes, uint32_t arrivals, struct emu_site site)
 {
     struct emu_mbarrier *m = emu_mbarrier_find(block, offset);
     if (!m)
         return;
     m->bytes -= bytes;
-    m->pending -= arrivals <= m->pending ? arrivals : m->pending;
+    must_hold(m, site);
+    must_be_open(m, arrivals, site);
+    m->pending -= arrivals;
     advance(block, m);
 }
 
@@ -141,14 +163,23 @@ static void must_be_own(uint32_t address, struct emu_site site)
         emu_fail(site, "a thread waits at mbarriers of its own block only, not at 0x%x", address);
 }
 
+static void must_be_parity(uint32_t address, uint32_t parity, struct emu_site site)
+{
+    if (parity > 1)
+        emu_fail(site, "mbarrier 0x%x waited for with a parity of %u: it is 0 or 1", address, parity);
+}
+
 bool emu_mbarrier_test(uint32_t address, uint32_t parity, struct emu_site site)
 {
     struct emu_fiber *self = emu_enter();
     struct emu_block *block;
     must_be_own(address, site);
-    bool ended = barrier_at(address, &block, site)->phase != (parity & 1);
+    must_be_parity(address, parity, site);
+    struct emu_mbarrier *m     = barrier_at(address, &block, site);
+    bool                 ended = m->phase != parity;
+    m->seen |= ended;
     if (ended && emu_worker->shadow)
-        emu_check_mbarrier_wait(self, barrier_at(address, &block, site), site);
+        emu_check_mbarrier_wait(self, m, site);
     if (!ended)
         emu_yield(site);
     emu_leave(self);
@@ -160,15 +191,18 @@ void emu_mbarrier_wait(uint32_t address, uint32_t parity, struct emu_site site)
     struct emu_fiber *self = emu_enter();
     struct emu_block *block;
     must_be_own(address, site);
-    while (barrier_at(address, &block, site)->phase == (parity & 1)) {  /* looked up again: the list may have moved */
+    must_be_parity(address, parity, site);
+    while (barrier_at(address, &block, site)->phase == parity) {  /* looked up again: the list may have moved */
         self->wait_address = address;
-        self->wait_parity  = parity & 1;
+        self->wait_parity  = parity;
         emu_set_waiting(self, EMU_AT_MBARRIER, site);
         emu_reschedule();
     }
     self->wait_address = self->wait_parity = 0;
+    struct emu_mbarrier *m = barrier_at(address, &block, site);
+    m->seen                = true;
     if (emu_worker->shadow)
-        emu_check_mbarrier_wait(self, barrier_at(address, &block, site), site);
+        emu_check_mbarrier_wait(self, m, site);
     emu_leave(self);
 }
 
@@ -219,7 +253,7 @@ void emu_cp_async(uint32_t to, const void *from, int bytes, int source_bytes, st
     w->counters.cp_async++;
     if (to >> 31)
         emu_fail(site, "cp.async writes to the own block only, not to 0x%x", to);
-    if (source_bytes && (uintptr_t)from % (uintptr_t)bytes)
+    if ((uintptr_t)from % (uintptr_t)bytes)  /* also where nothing is read there */
         emu_fail(site, "cp.async: global address %p is not a multiple of %d", from, bytes);
     if (w->shadow) {
         emu_check_copy_start(self, to, bytes, site);

@@ -243,6 +243,8 @@ static void end_of_thread(struct emu_fiber *f)
 
 static void end_of_cluster(struct emu_worker *w)
 {
+    for (int b = 0; b < w->block_count; b++)
+        emu_registers_check(&w->blocks[b]);
     if (emu_transfers_left(w)) {
         emu_finding(w->transfers.items[w->happened].site, "%d asynchronous copies or arrivals still in flight when the block ended",
                     emu_transfers_left(w));

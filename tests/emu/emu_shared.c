@@ -109,6 +109,14 @@ bool emu_shared_inside(const struct emu_block *block, uint32_t offset, size_t by
     return false;
 }
 
+/* Blocks of a cluster run together, but not from the same moment. */
+void emu_shared_started(const struct emu_block *block, struct emu_site site)
+{
+    if (block != emu_here_block() && !emu_worker->cluster_met)
+        emu_finding(site, "shared memory of block %d of the cluster before the cluster's first barrier: it may not have started",
+                    block->rank);
+}
+
 struct emu_block *emu_shared_block(uint32_t address, uint32_t *offset, struct emu_site site)
 {
     struct emu_block *own = emu_here_block();
@@ -119,6 +127,7 @@ struct emu_block *emu_shared_block(uint32_t address, uint32_t *offset, struct em
     if (rank >= (uint32_t)emu_worker->block_count)
         emu_fail(site, "shared address 0x%x names block %u of a cluster of %d", address, rank, emu_worker->block_count);
     struct emu_block *block = &emu_worker->blocks[rank];
+    emu_shared_started(block, site);
     if (block->live == 0)
         emu_fail(site, "shared memory of block %u of the cluster, all of whose threads have exited", rank);
     return block;

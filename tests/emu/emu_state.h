@@ -107,6 +107,7 @@ struct emu_warp {
     void               *arg[32];
     uint32_t            mask[32];
     int                 registers, registers_wanted;  /* a thread; wanted 0: nothing is asked for */
+    int                 registers_changes;            /* setmaxnreg so far */
 };
 
 struct emu_named_barrier {
@@ -119,6 +120,7 @@ struct emu_mbarrier {
     uint32_t        address;   /* in its block */
     uint32_t        expected, pending, phase;
     int64_t         bytes;     /* expected and not received */
+    bool            seen;      /* somebody has waited for the end of the last phase */
     uint32_t        init;      /* check mode: epoch of the initialisation, */
     uint64_t        init_serial;
     struct emu_site init_site;
@@ -196,6 +198,7 @@ struct emu_worker {
     int                  happened;
     int                  cluster_arrived;
     uint32_t             cluster_phase;
+    bool                 cluster_met;  /* its barrier was passed once: all blocks have started */
     uint32_t            *cluster_gathered, *cluster_released;  /* check mode */
     struct emu_shadow   *shadow;   /* check mode */
     int                  inside;
@@ -252,6 +255,7 @@ void emu_collect(enum emu_collective op, emu_together *run, uint32_t mask, void 
 void emu_warp_advance(struct emu_block *block, int warp);
 void emu_barrier_exit(struct emu_block *block);
 void emu_cluster_exit(struct emu_worker *worker);
+void emu_registers_check(const struct emu_block *block);  /* at its end */
 
 /* ---- emu_memory.c ---- */
 int  emu_guards_check(void);   /* findings of all damaged guards */
@@ -261,6 +265,7 @@ void emu_poison(void *memory, size_t bytes);
 void  emu_block_shared_reset(struct emu_block *block, size_t dynamic_bytes);
 void  emu_block_shared_check(struct emu_block *block);  /* the red zones around its pieces */
 bool  emu_shared_inside(const struct emu_block *block, uint32_t offset, size_t bytes);
+void  emu_shared_started(const struct emu_block *block, struct emu_site site);
 /* The block that a shared address means, and in *offset the place there; faults on what is no address. */
 struct emu_block *emu_shared_block(uint32_t address, uint32_t *offset, struct emu_site site);
 void *emu_shared_pointer(uint32_t address, size_t bytes, size_t alignment, struct emu_site site);
@@ -271,7 +276,7 @@ void emu_copies_land(struct emu_fiber *fiber, uint64_t serial);
 void emu_transfer_run(struct emu_worker *worker, int index);
 void emu_remote_arrivals_land(struct emu_fiber *fiber);
 struct emu_mbarrier *emu_mbarrier_find(struct emu_block *block, uint32_t offset);
-void emu_mbarrier_receive(struct emu_block *block, uint32_t offset, uint32_t bytes, uint32_t arrivals);
+void emu_mbarrier_receive(struct emu_block *block, uint32_t offset, uint32_t bytes, uint32_t arrivals, struct emu_site site);
 void emu_store_run(struct emu_fiber *fiber, struct emu_store *store);
 void emu_tensor_load(struct emu_worker *worker, const struct emu_transfer *transfer);
 uint32_t emu_swizzle(uint32_t address, int mode);

@@ -178,7 +178,7 @@ void emu_transfer_run(struct emu_worker *worker, int index)
                     emu_check_copies_arrive(t.fiber, &t, &t.fiber->copies.items[i]);
             emu_check_transfer_done(block, &t, emu_mbarrier_find(block, t.barrier));
         }
-        emu_mbarrier_receive(block, t.barrier, t.bytes, t.kind == EMU_COPIES_ARRIVE || t.kind == EMU_REMOTE_ARRIVE);
+        emu_mbarrier_receive(block, t.barrier, t.bytes, t.kind == EMU_COPIES_ARRIVE || t.kind == EMU_REMOTE_ARRIVE, t.site);
     }
     worker->inside--;
 }
@@ -194,6 +194,7 @@ static void start_load(struct emu_fiber *self, const struct emu_transfer *wanted
         if (rank >= w->block_count)
             emu_fail(t->site, "multicast to block %d of a cluster of %d", rank, w->block_count);
         struct emu_block *block = &w->blocks[rank];
+        emu_shared_started(block, t->site);
         if (block->live == 0)
             emu_fail(t->site, "a copy into block %d of the cluster, all of whose threads have exited", rank);
         if (!emu_shared_inside(block, t->to, t->bytes))

@@ -227,7 +227,20 @@ static void change_registers(struct emu_block *block, uint32_t lanes, void *cons
     if (a->raise ? a->count < warp->registers : a->count > warp->registers)
         emu_fail(a->site, "setmaxnreg.%s to %d, but the warp has %d", a->raise ? "inc" : "dec", a->count, warp->registers);
     warp->registers_wanted = a->count;
+    warp->registers_changes++;
     serve_registers(block);
+}
+
+void emu_registers_check(const struct emu_block *block)
+{
+    const struct emu_site nowhere = { "(end of the block)", 0 };
+    for (int i = 0; i < (block->threads + 31) / 32; i++) {
+        const struct emu_warp *warp = &block->warps[i], *first = &block->warps[i / 4 * 4];
+        if (warp->registers_changes != first->registers_changes || warp->registers != first->registers)
+            emu_finding(nowhere,
+                        "setmaxnreg by some warps of warpgroup %d only, or to different counts: warp %d has %d, warp %d %d", i / 4,
+                        i / 4 * 4, first->registers, i, warp->registers);
+    }
 }
 
 void emu_registers(int count, bool raise, struct emu_site site)

@@ -142,11 +142,20 @@ struct operand {
     int      rows;         /* along m or n */
 };
 
-static struct operand operand_of(uint64_t descriptor, int rows, bool mn_major)
+/* A base offset is for tiles that start within a pattern of their swizzle: nobody here has one. */
+static const uint64_t descriptor_fields = UINT64_C(3) << 62 | UINT64_C(0x3fff) << 32 | UINT64_C(0x3fff) << 16 | 0x3fff;
+
+static struct operand operand_of(uint64_t descriptor, int rows, bool mn_major, struct emu_site site)
 {
     static const int modes[4] = { 0, 3, 2, 1 };
     struct operand   o = { (uint32_t)(descriptor & 0x3fff) << 4, (uint32_t)(descriptor >> 16 & 0x3fff) << 4,
                            (uint32_t)(descriptor >> 32 & 0x3fff) << 4, modes[descriptor >> 62], mn_major, rows };
+    uint32_t width = 16u << o.mode, pattern = 8 * width;
+    if (descriptor & ~descriptor_fields)
+        emu_fail(site, "bits of a wgmma descriptor that mean nothing are set: 0x%016llx", (unsigned long long)descriptor);
+    if (o.mode && (o.address % pattern >= width || o.stride % pattern || (mn_major && o.leading % pattern)))
+        emu_finding(site, "a wgmma operand at 0x%x, strides %u and %u: patterns of its swizzle start at multiples of %u", o.address,
+                    o.leading, o.stride, pattern);
     return o;
 }
 
@@ -331,13 +340,14 @@ static void product_run(struct emu_block *block, struct emu_warpgroup *g, struct
     static __thread float a[64][32] __attribute__((aligned(64))), b[32][256] __attribute__((aligned(64)));
     const struct emu_wgmma *w = &p->what;
     struct reading          by = { block, (int)(g - block->warpgroups), g->done, p->site };
-    struct operand          ob = operand_of(w->b, w->n, w->transpose_b), oa = operand_of(w->a, 64, w->transpose_a);
+    struct operand          ob = operand_of(w->b, w->n, w->transpose_b, p->site);
     operand_check(&ob, &by);
     operand_read(&ob, block->arena, w->type, &b[0][0], 1, 256);
     if (p->a_where[0]) {
         registers_check(p);
         registers_read(p, a);
     } else {
+        struct operand oa = operand_of(w->a, 64, w->transpose_a, p->site);
         operand_check(&oa, &by);
         operand_read(&oa, block->arena, w->type, &a[0][0], 32, 1);
     }

@@ -62,15 +62,21 @@ template <int BUG> static bool run_sum(void)
     return ok && y[0] == expected[0] && y[1] == expected[1];
 }
 
-/* setmaxnreg: 168 a thread at the launch, and more asked for than was given back. */
+enum registers_bug { MORE_THAN_THERE_ARE = 1, BY_ONE_WARP };
+
+/* setmaxnreg: 168 a thread at the launch. */
 template <int BUG> __global__ void __launch_bounds__(384, 1) registers_kernel(uint32_t *y)
 {
-    if (threadIdx.x < 128)
+    if (BUG == BY_ONE_WARP) {
+        if (threadIdx.x < 32)
+            registers_lower<40>();
+    } else if (threadIdx.x < 128) {
         registers_lower<40>();
-    else if (BUG)
+    } else if (BUG == MORE_THAN_THERE_ARE) {
         registers_raise<240>();
-    else
+    } else {
         registers_raise<232>();
+    }
     y[threadIdx.x] = threadIdx.x;
 }
 
@@ -94,6 +100,9 @@ const struct planted planted_block[] = {
     SUM("a step of a reduction left out", STEP_LEFT_OUT, "values", NULL),
     SUM("a barrier that some threads miss", BARRIER_BY_SOME, "deadlock", NULL),
     SUM("a named barrier with two counts", COUNTS_DIFFER, "comes with a count", NULL),
-    { "more registers than the pool has", run_registers<1>, run_registers<0>, "setmaxnreg.inc: the pool has", NULL },
+    { "more registers than the pool has", run_registers<MORE_THAN_THERE_ARE>, run_registers<RIGHT>, "setmaxnreg.inc: the pool has",
+      NULL },
+    { "setmaxnreg by one warp of four", run_registers<BY_ONE_WARP>, run_registers<RIGHT>, "by some warps of warpgroup 0 only",
+      NULL },
     { NULL, NULL, NULL, NULL, NULL },
 };

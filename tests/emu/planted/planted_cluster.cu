@@ -16,7 +16,8 @@ enum cluster_bug {
     EXPECTS_TOO_LITTLE,
     SIGNALS_ITSELF,
     ADDS_OWN_FIRST,
-    LEAVES_WITH_ARRIVALS_TO_COME
+    LEAVES_WITH_ARRIVALS_TO_COME,
+    ARRIVES_ONCE_MORE
 };
 
 /* Every block adds up what its neighbour holds. */
@@ -73,8 +74,12 @@ template <int BUG> __global__ void __launch_bounds__(THREADS) share_kernel(const
         mbarrier_init(empty, BUG == RELEASES_ITSELF_ONLY ? 1 : CLUSTER);
         fence_mbarrier_init();
     }
-    cluster_arrive();
-    cluster_wait();  /* the barriers of both blocks are made */
+    if (BUG == NO_CLUSTER_BARRIER) {
+        __syncthreads();
+    } else {
+        cluster_arrive();
+        cluster_wait();  /* the barriers of both blocks are made */
+    }
     for (int round = 0; round < ROUNDS; round++) {
         if (threadIdx.x == 0) {
             mbarrier_wait(empty, (uint32_t)(round & 1) ^ 1);
@@ -152,6 +157,8 @@ template <int BUG> __global__ void __launch_bounds__(WARP) sum_kernel(float *y)
                                 cluster_address(barrier, BUG == SIGNALS_ITSELF ? rank : to));
         if (i == 0)
             mbarrier_arrive_expect(barrier, (BUG == EXPECTS_TOO_LITTLE ? SENDERS - 1 : SENDERS) * WARP * 4);
+        if (BUG == ARRIVES_ONCE_MORE && i == 0)
+            mbarrier_arrive_remote_block(cluster_address(barrier, rank));
         mbarrier_wait(barrier, parity & 1);
         float sum = 0.0f;
         for (uint32_t r = 0; r < SENDERS; r++)
@@ -188,17 +195,19 @@ template <int BUG> static bool run_sum(void)
 #define READ(name, bug, plain, check) { name, run_read<bug>, run_read<RIGHT>, plain, check }
 #define SHARE(name, bug, plain, check) { name, run_share<bug>, run_share<RIGHT>, plain, check }
 const struct planted planted_cluster[] = {
-    READ("cluster: no barrier before a remote read", NO_CLUSTER_BARRIER, "values", "shared"),
+    READ("cluster: no barrier before a remote read", NO_CLUSTER_BARRIER, "before the cluster's first barrier", "shared"),
     READ("cluster: relaxed arrive where release is needed", RELAXED_ARRIVE, NULL, "race"),
     READ("cluster: a block exits while it is read", EXITS_TOO_EARLY, "all of whose threads have exited", NULL),
     READ("cluster: a rank outside", RANK_OUTSIDE, "in a cluster of 2 blocks", NULL),
     READ("cluster: arrives twice", ARRIVES_TWICE, "a second time without a wait", NULL),
     READ("cluster: own address instead of the other's", OWN_ADDRESS, "values", NULL),
+    SHARE("multicast: no barrier of the cluster before it", NO_CLUSTER_BARRIER, "before the cluster's first barrier", NULL),
     SHARE("multicast: only the own part expected", EXPECTS_OWN_PART, "values", NULL),
     SHARE("multicast: slot released to itself only", RELEASES_ITSELF_ONLY, "values", "race"),
     SUM("st.async: one slot for all rounds", ONE_SLOT, "values", "race"),
     SUM("st.async: too few bytes expected", EXPECTS_TOO_LITTLE, "values", NULL),
     SUM("st.async: the sender's own barrier", SIGNALS_ITSELF, "of another block", NULL),
+    SUM("st.async: one arrival too many while words come", ARRIVES_ONCE_MORE, "more arrivals than", NULL),
     SUM("st.async: blocks add in orders of their own", ADDS_OWN_FIRST, "values", NULL),
     SUM("cluster: exits before others arrive at it", LEAVES_WITH_ARRIVALS_TO_COME, "all of whose threads have exited", NULL),
     { NULL, NULL, NULL, NULL, NULL },

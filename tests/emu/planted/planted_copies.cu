@@ -9,6 +9,7 @@ enum copy_bug {
     REFILLED_TOO_EARLY,
     SWIZZLE_FORGOTTEN,
     SOURCE_MISALIGNED,
+    UNREAD_SOURCE_MISALIGNED,
     LDMATRIX_MISALIGNED,
     LDMATRIX_OUTSIDE,
     COMMIT_FORGOTTEN,
@@ -32,7 +33,8 @@ template <int BUG> __device__ static void fill(uint32_t to, const uint16_t *x, i
     uint32_t at = to + (uint32_t)((1 - warp) * TILE_BYTES) + chunk_at(row, chunk, true);
     if (BUG == COPY_PAST_SHARED && tile == TILES - 1 && threadIdx.x == 0)
         at += 4 * TILE_BYTES;
-    cp_async<16>(at, from + (BUG == SOURCE_MISALIGNED && threadIdx.x == 3), valid || BUG == ZERO_FILL_FORGOTTEN);
+    const bool shifted = BUG == SOURCE_MISALIGNED ? threadIdx.x == 3 : BUG == UNREAD_SOURCE_MISALIGNED && !valid;
+    cp_async<16>(at, from + shifted, valid || BUG == ZERO_FILL_FORGOTTEN);
     if (BUG != COMMIT_FORGOTTEN)
         cp_async_commit();
 }
@@ -143,6 +145,7 @@ const struct planted planted_copies[] = {
     TILES_CASE("cp.async: copies never committed", COMMIT_FORGOTTEN, "values", "race"),
     TILES_CASE("cp.async: rows past the end not zeroed", ZERO_FILL_FORGOTTEN, "values", NULL),
     TILES_CASE("cp.async: source misaligned", SOURCE_MISALIGNED, "is not a multiple of 16", NULL),
+    TILES_CASE("cp.async: source misaligned, though not read", UNREAD_SOURCE_MISALIGNED, "is not a multiple of 16", NULL),
     TILES_CASE("cp.async: past shared memory", COPY_PAST_SHARED, "shared memory out of bounds", NULL),
     TILES_CASE("ldmatrix: swizzle forgotten", SWIZZLE_FORGOTTEN, "values", NULL),
     TILES_CASE("ldmatrix: misaligned", LDMATRIX_MISALIGNED, "misaligned shared address", NULL),
