@@ -24,7 +24,7 @@ cudaError_t kernel_launch(const struct cuda_launch *launch, const struct kernel_
         .dynamicSmemBytes = (size_t)shape->shared_bytes,
         .stream           = launch->stream,
         .attrs            = &cluster,
-        .numAttrs         = shape->cluster > 1 ? 1 : 0,
+        .numAttrs         = shape->cluster > 0 ? 1 : 0,
     };
     return cudaLaunchKernelExC(&config, kernel, (void **)arguments);
 }

@@ -20,7 +20,7 @@ struct kernel_shape {
     dim3        grid;
     int         threads;
     int         shared_bytes;       /* dynamic */
-    int         cluster;            /* blocks along x that form a cluster; 0 or 1: none */
+    int         cluster;            /* blocks along x that form a cluster, be it one alone; 0: the kernel knows of none */
 };
 
 /* `arguments`: the address of each of the kernel's arguments. */

@@ -222,6 +222,8 @@ void emu_tma_load(const struct emu_tma *tma, struct emu_site site)
     t.bytes                  = box_bytes(&t.map);
     t.ranks                  = tma->ranks ? tma->ranks : 1u << self->block->rank;
     memcpy(t.at, tma->at, sizeof t.at);
+    if (tma->ranks && !emu_worker->running->launch->cluster.x)  /* a cluster of one is one: nobody says what happens outside */
+        emu_fail(site, "a multicast in a launch without clusters");
     if (tma->shared & 127)
         emu_fail(site, "TMA load to shared address 0x%x: a multiple of 128 is needed", tma->shared);
     uint32_t pattern = 128u << t.map.swizzle;

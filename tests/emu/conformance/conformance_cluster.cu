@@ -1,7 +1,7 @@
-/* Clusters: ranks, the barrier, shared memory of other blocks, arrivals there, multicast. */
+/* Clusters, also of one block: ranks, the barrier, shared memory of other blocks, arrivals there, multicast. */
 #include "tests/emu/conformance/conformance.h"
 
-enum { CLUSTER = 4, BLOCKS = 8, THREADS = 64 };
+enum { THREADS = 64 };
 
 /* Every block reads what its neighbour wrote, and writes into the next one. */
 __global__ void __launch_bounds__(THREADS) neighbours_kernel(uint32_t *y)
@@ -20,8 +20,9 @@ __global__ void __launch_bounds__(THREADS) neighbours_kernel(uint32_t *y)
     y[(blockIdx.x * 2 + 1) * THREADS + i] = given[i];
 }
 
-static bool run_neighbours(void)
+template <int CLUSTER> static bool run_neighbours(void)
 {
+    enum { BLOCKS = 2 * CLUSTER };
     uint32_t y[BLOCKS * 2 * THREADS], expected[BLOCKS * 2 * THREADS];
     for (int block = 0; block < BLOCKS; block++)
         for (int i = 0; i < THREADS; i++) {
@@ -37,6 +38,7 @@ static bool run_neighbours(void)
 }
 
 /* Every block loads its part of a tile for all blocks; whoever has read a slot says so to all that fill it. */
+template <int CLUSTER>
 __global__ void __launch_bounds__(THREADS) multicast_kernel(const __grid_constant__ CUtensorMap map, uint16_t *y, int rounds)
 {
     SHARED_DYNAMIC(uint16_t, tile, 1024);  /* [CLUSTER * 8 rows][64] */
@@ -72,9 +74,9 @@ __global__ void __launch_bounds__(THREADS) multicast_kernel(const __grid_constan
     cluster_wait();  /* nobody exits while others write to it */
 }
 
-static bool run_multicast(void)
+template <int CLUSTER> static bool run_multicast(void)
 {
-    enum { ROUNDS = 3, WIDTH = ROUNDS * 64, TILE = CLUSTER * 8 * 64 };
+    enum { BLOCKS = 2 * CLUSTER, ROUNDS = 3, WIDTH = ROUNDS * 64, TILE = CLUSTER * 8 * 64 };
     static uint16_t      x[BLOCKS * 8 * WIDTH], y[BLOCKS * ROUNDS * TILE], expected[BLOCKS * ROUNDS * TILE];
     struct device_tensor t      = {};
     int                  rounds = ROUNDS;
@@ -96,7 +98,7 @@ static bool run_multicast(void)
     t.box[1]    = 8;
     t.swizzle   = CU_TENSOR_MAP_SWIZZLE_128B;
     bool ok     = device_tensor_map(&map, &t) &&
-              LAUNCH(multicast_kernel, (device_grid{ BLOCKS, THREADS, CLUSTER, TILE * 2 }), &map, &dy, &rounds);
+              LAUNCH(multicast_kernel<CLUSTER>, (device_grid{ BLOCKS, THREADS, CLUSTER, TILE * 2 }), &map, &dy, &rounds);
     device_read(y, dy, sizeof y);
     device_free(dx);
     device_free(dy);
@@ -106,7 +108,7 @@ static bool run_multicast(void)
 enum { EXCHANGES = 5 };
 
 /* Round after round every block sends its words to all blocks; two barriers take turns, so that nobody waits for a reader. */
-__global__ void __launch_bounds__(THREADS) exchange_kernel(uint32_t *y)
+template <int CLUSTER> __global__ void __launch_bounds__(THREADS) exchange_kernel(uint32_t *y)
 {
     SHARED_ARRAY(uint32_t, given, 2 * CLUSTER * THREADS);
     SHARED_ARRAY(uint64_t, barriers, 3);
@@ -136,8 +138,9 @@ __global__ void __launch_bounds__(THREADS) exchange_kernel(uint32_t *y)
     mbarrier_wait(last, 0);  /* nobody exits before all have said that they arrive nowhere any more */
 }
 
-static bool run_exchange(void)
+template <int CLUSTER> static bool run_exchange(void)
 {
+    enum { BLOCKS = 2 * CLUSTER };
     static uint32_t y[BLOCKS * EXCHANGES * CLUSTER * THREADS], expected[BLOCKS * EXCHANGES * CLUSTER * THREADS];
     for (int at = 0; at < BLOCKS * EXCHANGES * CLUSTER * THREADS; at++) {
         int i = at % THREADS, from = at / THREADS % CLUSTER, e = at / THREADS / CLUSTER % EXCHANGES;
@@ -145,15 +148,21 @@ static bool run_exchange(void)
         expected[at] = (uint32_t)(sender * 10000 + e * 1000 + block % CLUSTER * 100 + THREADS - 1 - i);
     }
     void *dy = device_make(sizeof y);
-    bool  ok = LAUNCH(exchange_kernel, (device_grid{ BLOCKS, THREADS, CLUSTER, 0 }), &dy);
+    bool  ok = LAUNCH(exchange_kernel<CLUSTER>, (device_grid{ BLOCKS, THREADS, CLUSTER, 0 }), &dy);
     device_read(y, dy, sizeof y);
     device_free(dy);
     return ok && case_equal("words", y, expected, sizeof y);
 }
 
 const struct conformance_case cases_cluster[] = {
-    { "mapa, ld.shared::cluster, st.shared::cluster", run_neighbours },
-    { "multicast, remote arrive, barrier.cluster", run_multicast },
-    { "st.async, remote arrive without a fence", run_exchange },
+    { "mapa, ld.shared::cluster, st.shared::cluster", run_neighbours<4> },
+    { "multicast, remote arrive, barrier.cluster", run_multicast<4> },
+    { "st.async, remote arrive without a fence", run_exchange<4> },
+    { "multicast in a cluster of three", run_multicast<3> },
+    { "multicast in a cluster of eight", run_multicast<8> },
+    { "st.async in a cluster of three", run_exchange<3> },
+    { "mapa, ld and st in a cluster of one", run_neighbours<1> },
+    { "multicast, remote arrive in a cluster of one", run_multicast<1> },
+    { "st.async, remote arrive in a cluster of one", run_exchange<1> },
     { NULL, NULL },
 };

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { THREADS = 64, BOX_MOST = 64 * 64 };
+enum { THREADS = 64, BOX_MOST = 64 * 256 };
 
 struct corner { int x, y, z, w; };
 
@@ -165,6 +165,22 @@ static bool run_load_2d(void)
            loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 64, 40, 0, 1 }) &&
            loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { -8, -3, 0, 2 });
 }
+/* As a tile of rows past the last one has it, or a head that is narrower than its boxes: all bytes are still counted. */
+static bool run_load_outside(void)
+{
+    const int size[2] = { 100, 50 }, box[2] = { 64, 16 }, heads[3] = { 72, 3, 9 }, head[3] = { 64, 1, 8 };
+    return loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 128, 0, 0, 0 }) &&
+           loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 0, 64, 0, 0 }) &&
+           loads<3>(heads, head, CU_TENSOR_MAP_SWIZZLE_128B, { 64, 2, 4, 0 }) &&
+           loads<3>(heads, head, CU_TENSOR_MAP_SWIZZLE_128B, { 128, 1, 0, 0 });
+}
+/* The greatest number of rows that a box has. */
+static bool run_load_large(void)
+{
+    const int size[2] = { 80, 300 }, box[2] = { 64, 256 };
+    return loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 0, 0, 0, 0 }) &&
+           loads<2>(size, box, CU_TENSOR_MAP_SWIZZLE_128B, { 64, 100, 0, 0 });
+}
 static bool run_load_swizzles(void)
 {
     const int size[2] = { 100, 50 }, box32[2] = { 32, 24 }, box16[2] = { 16, 24 }, box8[2] = { 40, 16 };
@@ -200,6 +216,8 @@ static bool run_store_3d(void)
 const struct conformance_case cases_tma[] = {
     { "cp.async.bulk.tensor.2d load, cache policy", run_load_2d },
     { "cp.async.bulk.tensor.2d load, other swizzles", run_load_swizzles },
+    { "cp.async.bulk.tensor.2d load, 256 rows", run_load_large },
+    { "cp.async.bulk.tensor load, wholly outside", run_load_outside },
     { "cp.async.bulk.tensor.3d load", run_load_3d },
     { "cp.async.bulk.tensor.4d load", run_load_4d },
     { "cp.async.bulk.tensor.2d store", run_store_2d },

@@ -17,7 +17,8 @@ enum cluster_bug {
     SIGNALS_ITSELF,
     ADDS_OWN_FIRST,
     LEAVES_WITH_ARRIVALS_TO_COME,
-    ARRIVES_ONCE_MORE
+    ARRIVES_ONCE_MORE,
+    LAUNCHED_WITHOUT_CLUSTERS
 };
 
 /* Every block adds up what its neighbour holds. */
@@ -116,7 +117,9 @@ template <int BUG> static bool run_share(void)
     t.box[1]    = 8;
     t.swizzle   = CU_TENSOR_MAP_SWIZZLE_128B;
     bool ok     = device_tensor_map(&map, &t) &&
-              LAUNCH(share_kernel<BUG>, (device_grid{ CLUSTER, THREADS, CLUSTER, CLUSTER * ROW_BYTES }), &map, &dy);
+              LAUNCH(share_kernel<BUG>,
+                     (device_grid{ CLUSTER, THREADS, BUG == LAUNCHED_WITHOUT_CLUSTERS ? 0 : CLUSTER, CLUSTER * ROW_BYTES }), &map,
+                     &dy);
     device_read(y, dy, sizeof y);
     device_free(dx);
     device_free(dy);
@@ -202,6 +205,7 @@ const struct planted planted_cluster[] = {
     READ("cluster: arrives twice", ARRIVES_TWICE, "a second time without a wait", NULL),
     READ("cluster: own address instead of the other's", OWN_ADDRESS, "values", NULL),
     SHARE("multicast: no barrier of the cluster before it", NO_CLUSTER_BARRIER, "before the cluster's first barrier", NULL),
+    SHARE("multicast: in a launch without clusters", LAUNCHED_WITHOUT_CLUSTERS, "in a launch without clusters", NULL),
     SHARE("multicast: only the own part expected", EXPECTS_OWN_PART, "values", NULL),
     SHARE("multicast: slot released to itself only", RELEASES_ITSELF_ONLY, "values", "race"),
     SUM("st.async: one slot for all rounds", ONE_SLOT, "values", "race"),
