@@ -6,11 +6,13 @@
 
 #include <cuda.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
-enum { MOST_ROUNDS = 200, PEAK_SIZE = 8192 };
+enum { MOST_ROUNDS = 200, PEAK_SIZE = 8192, RANDOM_VALUES = 1048573 };
 
 void bench_check(cudaError_t status, const char *doing)
 {
@@ -83,7 +85,7 @@ static void describe_device(struct bench_device *device)
     }
 }
 
-void bench_open(struct bench_device *device, int rounds, bool quick, struct cublaslt **library)
+void bench_open(struct bench_device *device, int rounds, bool quick, const char *file, struct cublaslt **library)
 {
     *device = (struct bench_device){ .flush_bytes = (size_t)(quick ? 1 : 512) << 20,
                                      .rounds      = rounds < MOST_ROUNDS ? rounds : MOST_ROUNDS };
@@ -93,8 +95,8 @@ void bench_open(struct bench_device *device, int rounds, bool quick, struct cubl
     bench_check(cudaMemset(device->flush, 1, device->flush_bytes), "filling memory");
     device->bytes_second    = (double)device->flush_bytes / bench_seconds(device, copy_flush, NULL);
     device->computed_second = cuda_rates_ask(&device->facts).bf16;
-    *library                  = quick ? NULL : cublaslt_open();
-    const double measured     = *library ? measured_peak(device, *library) : 0;
+    *library                  = quick && !*file ? NULL : cublaslt_open(file);
+    const double measured     = *library && !quick ? measured_peak(device, *library) : 0;
     device->operations_second = measured > 0 ? measured : device->computed_second;
     print_device(device);
 }
@@ -110,8 +112,11 @@ void *bench_memory(size_t bytes)
 {
     void *memory = NULL;
     bench_check(cudaMalloc(&memory, bytes), "taking device memory");
+    bench_poison(memory, bytes);
     return memory;
 }
+
+void bench_poison(void *memory, size_t bytes) { bench_check(cudaMemset(memory, 0xff, bytes), "poisoning memory"); }
 
 void *bench_copy(const void *values, size_t bytes)
 {
@@ -129,27 +134,64 @@ static float next_random(uint32_t *state)
     return (float)(*state >> 16) / 32768.0f - 1.0f;
 }
 
+static void put_random(enum dtype type, void *values, size_t i, float value)
+{
+    if (type == DTYPE_F32) {
+        ((float *)values)[i] = value;
+    } else if (type == DTYPE_F8_E4M3) {
+        ((uint8_t *)values)[i] = e4m3_from_float(value);
+    } else {
+        const union { float f; uint32_t u; } bits = { .f = value };
+        ((uint16_t *)values)[i]                   = (uint16_t)(bits.u >> 16);  /* bf16, cut */
+    }
+}
+
+/* A prime number of values, over and over: billions of them one by one would take the host longer than the device all its work. */
 void *bench_random(enum dtype type, size_t count, float spread)
 {
-    const size_t bytes  = count * (size_t)dtype_bits(type) / 8;
-    void        *values = malloc(bytes);
+    const size_t size = (size_t)dtype_bits(type) / 8, bytes = count * size;
+    const size_t first = count < RANDOM_VALUES ? count : RANDOM_VALUES;
+    char        *values = malloc(bytes);
     uint32_t     state  = (uint32_t)count;
     if (!values)
         bench_check(cudaErrorMemoryAllocation, "taking memory");
-    for (size_t i = 0; i < count; i++) {
-        const float value = next_random(&state) * spread;
-        if (type == DTYPE_F32) {
-            ((float *)values)[i] = value;
-        } else if (type == DTYPE_F8_E4M3) {
-            ((uint8_t *)values)[i] = e4m3_from_float(value);
-        } else {
-            const union { float f; uint32_t u; } bits = { .f = value };
-            ((uint16_t *)values)[i]                   = (uint16_t)(bits.u >> 16);  /* bf16, cut */
-        }
-    }
+    for (size_t i = 0; i < first; i++)
+        put_random(type, values, i, next_random(&state) * spread);
+    for (size_t done = first * size; done < bytes; done += first * size)
+        memcpy(values + done, values, bytes - done < first * size ? bytes - done : first * size);
     void *memory = bench_copy(values, bytes);
     free(values);
     return memory;
+}
+
+size_t bench_sample_at(int number, size_t count) { return (size_t)((uint64_t)number * 2654435761u % count); }
+
+struct bench_sample bench_sample(const void *memory, enum dtype type, size_t count)
+{
+    const size_t        size = (size_t)dtype_bits(type) / 8;
+    struct bench_sample sample;
+    for (int i = 0; i < BENCH_SAMPLES; i++) {
+        const size_t at = bench_sample_at(i, count);
+        union { float f; uint32_t u; } bits = { .u = 0 };
+        uint16_t                       half = 0;
+        void *const                    to   = type == DTYPE_F32 ? (void *)&bits.f : (void *)&half;
+        bench_check(cudaMemcpy(to, (const char *)memory + at * size, size, cudaMemcpyDeviceToHost), "reading a result");
+        if (type != DTYPE_F32)
+            bits.u = (uint32_t)half << 16;
+        sample.values[i] = bits.f;
+    }
+    return sample;
+}
+
+double bench_difference(const struct bench_sample *found, const struct bench_sample *expected)
+{
+    double apart = 0, all = 0;
+    for (int i = 0; i < BENCH_SAMPLES; i++) {
+        const double one = expected->values[i], other = found->values[i];
+        apart += (one - other) * (one - other);
+        all += one * one;
+    }
+    return isfinite(apart) && all > 0 ? sqrt(apart / all) : INFINITY;
 }
 
 double bench_now(void)
@@ -209,16 +251,37 @@ void bench_cost(void *row, const struct cuda_cost *cost)
     sum->operations += cost->operations;
 }
 
-static void print_peers(const struct bench_row *row)
+/* What is not finite is null: JSON has no word for it. */
+static void print_number(const char *form, double value)
+{
+    if (isfinite(value))
+        printf(form, value);
+    else
+        printf("null");
+}
+
+/* `what` of every peer that did not refuse. */
+static void print_peers(const struct bench_row *row, const char *what, bool differences)
 {
     bool any = false;
-    printf(", \"peers\": {");
+    printf(", \"%s\": {", what);
     for (int i = 0; i < BENCH_PEERS && row->peers[i].name; i++)
         if (row->peers[i].seconds > 0) {
-            printf("%s\"%s\": %.2f", any ? ", " : "", row->peers[i].name, row->peers[i].seconds * 1e6);
+            printf("%s\"%s\": ", any ? ", " : "", row->peers[i].name);
+            print_number(differences ? "%.5f" : "%.2f", differences ? row->peers[i].difference : row->peers[i].seconds * 1e6);
             any = true;
         }
     printf("}");
+}
+
+static void print_sample(const struct bench_sample *sample)
+{
+    printf(", \"sample\": [");
+    for (int i = 0; i < BENCH_SAMPLES; i++) {
+        printf("%s", i ? ", " : "");
+        print_number("%.6g", (double)sample->values[i]);
+    }
+    printf("]");
 }
 
 void bench_print(const struct bench_device *device, const struct bench_row *row)
@@ -235,7 +298,10 @@ void bench_print(const struct bench_device *device, const struct bench_row *row)
            limit / row->seconds);
     if (row->tokens > 0)
         printf(", \"tokens_s\": %.0f", row->tokens / row->seconds);
-    print_peers(row);
+    print_peers(row, "peers", false);
+    print_peers(row, "differences", true);
+    if (row->sample)
+        print_sample(row->sample);
     puts("}");
     fflush(stdout);
 }

@@ -23,14 +23,16 @@ struct bench_device {
     int                        rounds;              /* launches of which the median is taken */
 };
 
-/* quick: little memory is touched, for the emulator. Opens cublaslt.h's library for the peak, and hands it on: null where it is
- * not installed. Prints a line with what the device is and can do. */
+/* quick: little memory is touched, for the emulator. Opens cublaslt.h's library `file` for the peak, and hands it on: null where it is
+ * not installed; "": where the system has it, and with `quick` none. Prints a line with what the device is and can do. */
 struct cublaslt;
-void bench_open(struct bench_device *device, int rounds, bool quick, struct cublaslt **library);
+void bench_open(struct bench_device *device, int rounds, bool quick, const char *file, struct cublaslt **library);
 void bench_close(struct bench_device *device, struct cublaslt *library);
 
-/* Device memory; of random bf16, e4m3 or f32 values about zero, so that the matrix units draw what real data makes them draw. */
+/* Device memory, filled with no numbers, so that what a kernel leaves out shows; of random bf16, e4m3 or f32 values about zero, so
+ * that the matrix units draw what real data makes them draw: peers.py makes the same ones again. */
 void *bench_memory(size_t bytes);
+void  bench_poison(void *memory, size_t bytes);
 void *bench_random(enum dtype type, size_t count, float spread);
 void *bench_copy(const void *values, size_t bytes);
 void  bench_free(void *memory);
@@ -48,8 +50,18 @@ typedef cudaError_t bench_launch(const struct bench_device *device, void *contex
 /* The median in seconds, after one launch that is not counted; 0: the first one says cudaErrorNotSupported. */
 double bench_seconds(const struct bench_device *device, bench_launch *launch, void *context);
 
+/* BENCH_SAMPLES of `count` elements, spread over all of them, the same ones for every such count; of f32 or bf16 in device memory. */
+enum { BENCH_SAMPLES = 64 };
+struct bench_sample {
+    float values[BENCH_SAMPLES];
+};
+size_t              bench_sample_at(int number, size_t count);
+struct bench_sample bench_sample(const void *memory, enum dtype type, size_t count);
+/* The root of the mean square of their differences, in that of `expected`; infinite where a value is no number. */
+double bench_difference(const struct bench_sample *found, const struct bench_sample *expected);
+
 /* One line of JSON on standard output: what a kernel or a model took, its limit (the larger of the times that its bytes and its
- * operations need) and what peers took. */
+ * operations need), what peers took and how far their results are from its own. */
 enum { BENCH_PEERS = 4 };
 struct bench_row {
     const char *kernel, *shape;
@@ -59,7 +71,9 @@ struct bench_row {
     struct {
         const char *name;           /* null: no more */
         double      seconds;        /* 0: it refused */
+        double      difference;     /* bench_difference */
     } peers[BENCH_PEERS];
+    const struct bench_sample *sample;  /* of the result, for peers that run elsewhere; null: not told */
 };
 void bench_print(const struct bench_device *device, const struct bench_row *row);
 /* A line with a figure that has no such limit. */

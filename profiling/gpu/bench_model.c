@@ -104,6 +104,16 @@ static void add_cost(const struct bench *bench, const struct work *work, struct 
     row->bytes      = 2.0 * weights * info->layers;
 }
 
+/* Of the last text's vector: peers.py embeds the same ids. */
+static struct bench_sample sample_of(const struct bench *bench, const struct work *work)
+{
+    const float        *vector = work->vectors + (work->count - 1) * bench->info.dimensions;
+    struct bench_sample sample;
+    for (int i = 0; i < BENCH_SAMPLES; i++)
+        sample.values[i] = vector[bench_sample_at(i, bench->info.dimensions)];
+    return sample;
+}
+
 /* The first calls find out, capture and warm up. */
 static void bench_texts(struct bench *bench, const char *kind, size_t count, int length, int calls)
 {
@@ -119,8 +129,9 @@ static void bench_texts(struct bench *bench, const char *kind, size_t count, int
         snprintf(bench->shape, sizeof bench->shape, "%zu texts of %d tokens", count, length);
     else
         snprintf(bench->shape, sizeof bench->shape, "%zu texts of %d to %d tokens", count, MIXED_FROM, MIXED_TO);
+    const struct bench_sample sample = sample_of(bench, &work);
     struct bench_row row = { .kernel = bench->row, .shape = bench->shape, .seconds = bench_median(seconds, calls),
-                             .tokens = work.tokens };
+                             .tokens = work.tokens, .sample = &sample };
     add_cost(bench, &work, &row);
     bench_print(&bench->device, &row);
     drop_work(&work);
@@ -167,14 +178,27 @@ static cudaError_t run_replay(const struct bench_device *device, void *context)
     return cudaGraphLaunch(single->executable, device->stream);
 }
 
-static void capture(const struct bench *bench, struct single *single)
+/* The least that a graph can hold. */
+static cudaError_t run_nothing(const struct bench_device *device, void *context)
+{
+    struct single *single = context;
+    return cudaMemsetAsync(single->run.arena, 0, sizeof(int32_t), device->stream);
+}
+
+static void capture(const struct bench *bench, struct single *single, bench_launch *launch)
 {
     bench_check(cudaStreamBeginCapture(bench->device.stream, cudaStreamCaptureModeThreadLocal), "beginning a capture");
-    bench_check(run_eager(&bench->device, single), "capturing");
+    bench_check(launch(&bench->device, single), "capturing");
     bench_check(cudaStreamEndCapture(bench->device.stream, &single->graph), "ending a capture");
     bench_check(cudaGraphInstantiate(&single->executable, single->graph, 0), "making a graph");
     bench_check(cudaGraphUpload(single->executable, bench->device.stream), "sending a graph");
     bench_check(cudaStreamSynchronize(bench->device.stream), "sending a graph");
+}
+
+static void drop_graph(struct single *single)
+{
+    bench_check(cudaGraphExecDestroy(single->executable), "closing a graph");
+    bench_check(cudaGraphDestroy(single->graph), "closing a graph");
 }
 
 /* How long the host is busy with a launch, the device idle before it; and until the result is there. */
@@ -234,12 +258,14 @@ static void bench_single(struct bench *bench, int tokens)
     snprintf(bench->shape, sizeof bench->shape, "a run of %d tokens", tokens);
     bench_check(run_eager(&bench->device, &single), "launching");  /* what is loaded at the first launch is not captured */
     bench_check(cudaStreamSynchronize(bench->device.stream), "computing");
-    capture(bench, &single);
+    capture(bench, &single, run_nothing);
+    print_host(bench, "replay of a graph of one node", run_replay, &single);
+    drop_graph(&single);
+    capture(bench, &single, run_eager);
     print_host(bench, "kernel by kernel", run_eager, &single);
     print_host(bench, "replay", run_replay, &single);
     print_graph_bytes(bench, &single);
-    bench_check(cudaGraphExecDestroy(single.executable), "closing a graph");
-    bench_check(cudaGraphDestroy(single.graph), "closing a graph");
+    drop_graph(&single);
     bench_check(cudaFreeHost(single.run.staging), "giving memory back");
     bench_free(single.run.arena);
     model_release_plan(bench->model, plan);
@@ -324,7 +350,7 @@ int main(int argc, char **argv)
         printf(help, argv[0]);
         return 2;
     }
-    bench_open(&bench.device, bench.quick ? 1 : 20, bench.quick, &bench.cublaslt);
+    bench_open(&bench.device, bench.quick ? 1 : 20, bench.quick, "", &bench.cublaslt);
     bench_check(cudaMemGetInfo(&before, &total), "asking for free memory");
     open_model(&bench, folder, budget << 20);
     bench_all(&bench);

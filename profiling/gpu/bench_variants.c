@@ -78,7 +78,7 @@ int main(int argc, char **argv)
     const bool          quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
     struct bench_device device;
     struct cublaslt    *library;
-    bench_open(&device, quick ? 1 : 20, quick, &library);
+    bench_open(&device, quick ? 1 : 20, quick, "", &library);
     if (device.facts.architecture != 90) {
         fprintf(stderr, "%s is sm_%d: these variants are of the kernel for sm_90\n", device.name, device.facts.architecture);
         return 77;

@@ -4,9 +4,11 @@
 #include <stdlib.h>
 
 /* The few names of its interface that are needed; its headers need not be installed. */
-enum { COMPUTE_32F = 68, R_32F = 0, R_16BF = 14 };
-enum { DESC_TRANSA = 3, DESC_EPILOGUE = 7, DESC_BIAS = 8, DESC_BIAS_TYPE = 26 };
-enum { EPILOGUE_BIAS = 4, EPILOGUE_GELU = 32, TRANSPOSE = 1, WORKSPACE_BYTES = 1 };
+enum { COMPUTE_32F = 68, R_32F = 0, R_16BF = 14, R_8F_E4M3 = 28 };
+enum { DESC_TRANSA = 3, DESC_EPILOGUE = 7, DESC_BIAS = 8, DESC_A_SCALES = 17, DESC_B_SCALES = 18, DESC_BIAS_TYPE = 26,
+       DESC_A_SCALING = 31, DESC_B_SCALING = 32 };
+enum { EPILOGUE_BIAS = 4, EPILOGUE_GELU = 32, TRANSPOSE = 1, WORKSPACE_BYTES = 1, SCALING_OUTER_VECTORS = 3 };
+enum { CANDIDATES = 16, TRIALS = 5 };  /* algorithms at most, and launches of which one gets its median */
 
 typedef void *handle;
 struct algorithm {
@@ -43,7 +45,8 @@ struct cublaslt {
 
 struct plan {
     handle           desc, a, b, y;
-    struct heuristic chosen;
+    struct heuristic found[CANDIDATES];
+    int              chosen;  /* -1: it has no algorithm */
 };
 
 static const size_t workspace_bytes = (size_t)64 << 20;
@@ -56,11 +59,11 @@ static void find(struct cublaslt *library, void *function, const char *name)
         bench_check(cudaErrorNotSupported, name);
 }
 
-struct cublaslt *cublaslt_open(void)
+struct cublaslt *cublaslt_open(const char *path)
 {
     static const char *const names[] = { "libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so" };
-    void                    *file    = NULL;
-    for (size_t i = 0; i < sizeof names / sizeof *names && !file; i++)
+    void                    *file    = *path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !file && !*path; i++)
         file = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
     struct cublaslt *library = file ? calloc(1, sizeof *library) : NULL;
     if (!library)
@@ -97,50 +100,106 @@ void cublaslt_close(struct cublaslt *library)
     free(library);
 }
 
+/* False where this version of the library does not know a setting. */
+static bool describe(const struct cublaslt_work *work, handle desc)
+{
+    const struct cublaslt *library = work->library;
+    const int transpose = TRANSPOSE, bias_type = work->residual ? R_32F : R_16BF, scaling = SCALING_OUTER_VECTORS;
+    const int epilogue = (work->bias ? EPILOGUE_BIAS : 0) | (work->gelu ? EPILOGUE_GELU : 0);
+    const struct {
+        bool        wanted;
+        int         name;
+        const void *value;
+        size_t      bytes;
+    } settings[] = {
+        { true, DESC_TRANSA, &transpose, sizeof transpose },
+        { epilogue != 0, DESC_EPILOGUE, &epilogue, sizeof epilogue },
+        { work->bias != NULL, DESC_BIAS, &work->bias, sizeof work->bias },
+        { work->bias != NULL, DESC_BIAS_TYPE, &bias_type, sizeof bias_type },
+        { work->x_scales != NULL, DESC_A_SCALING, &scaling, sizeof scaling },
+        { work->x_scales != NULL, DESC_B_SCALING, &scaling, sizeof scaling },
+        { work->x_scales != NULL, DESC_A_SCALES, &work->weight_scales, sizeof work->weight_scales },
+        { work->x_scales != NULL, DESC_B_SCALES, &work->x_scales, sizeof work->x_scales },
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        if (settings[i].wanted && library->desc_set(desc, settings[i].name, settings[i].value, settings[i].bytes) != 0)
+            return false;
+    return true;
+}
+
+static cudaError_t multiply(const struct bench_device *device, const struct cublaslt_work *work, int candidate)
+{
+    static const float           one = 1, zero = 0;
+    const struct plan           *plan    = work->plan;
+    const struct cublaslt       *library = work->library;
+    const void                  *c       = work->residual ? work->residual : work->y;
+    const int status = library->multiply(library->library, plan->desc, &one, work->weight, plan->a, work->x, plan->b,
+                                         work->residual ? &one : &zero, c, plan->y, work->y, plan->y, &plan->found[candidate].algorithm, library->workspace,
+                                         workspace_bytes, device->stream);
+    return status == 0 ? cudaSuccess : cudaErrorNotSupported;
+}
+
+struct trial {
+    const struct cublaslt_work *work;
+    int                         candidate;
+};
+
+static cudaError_t run_trial(const struct bench_device *device, void *context)
+{
+    const struct trial *trial = context;
+    return multiply(device, trial->work, trial->candidate);
+}
+
+/* The fastest of the candidates; what the heuristic holds for the best often is not. */
+static int choose(const struct bench_device *device, const struct cublaslt_work *work, int count)
+{
+    const struct plan  *plan = work->plan;
+    struct bench_device few  = *device;
+    double              best = 0;
+    int                 chosen = -1;
+    few.rounds = TRIALS < device->rounds ? TRIALS : device->rounds;
+    for (int i = 0; i < count; i++) {
+        struct trial trial   = { work, i };
+        const double seconds = plan->found[i].state == 0 ? bench_seconds(&few, run_trial, &trial) : 0;
+        if (seconds > 0 && (chosen < 0 || seconds < best)) {
+            best   = seconds;
+            chosen = i;
+        }
+    }
+    return chosen;
+}
+
 /* It counts columns first: y^T [n, rows] = W [n, k] x^T [k, rows], where a row of ours is a column of its. */
-static struct plan *make_plan(const struct cublaslt_work *work)
+static void make_plan(const struct bench_device *device, struct cublaslt_work *work)
 {
     const struct cublaslt *library = work->library;
     struct plan           *plan    = calloc(1, sizeof *plan);
-    const int              transpose = TRANSPOSE, type = R_16BF;
-    const int              epilogue  = (work->bias ? EPILOGUE_BIAS : 0) | (work->gelu ? EPILOGUE_GELU : 0);
+    const int              type    = work->x_scales ? R_8F_E4M3 : R_16BF;
     handle                 preference;
     int                    count = 0;
     if (!plan)
         bench_check(cudaErrorMemoryAllocation, "taking memory");
+    work->plan = plan;
     library->desc_create(&plan->desc, COMPUTE_32F, R_32F);
-    library->desc_set(plan->desc, DESC_TRANSA, &transpose, sizeof transpose);
-    if (epilogue)
-        library->desc_set(plan->desc, DESC_EPILOGUE, &epilogue, sizeof epilogue);
-    if (work->bias) {
-        library->desc_set(plan->desc, DESC_BIAS, &work->bias, sizeof work->bias);
-        library->desc_set(plan->desc, DESC_BIAS_TYPE, &type, sizeof type);
-    }
-    library->layout_create(&plan->a, R_16BF, (uint64_t)work->k, (uint64_t)work->n, work->k);
-    library->layout_create(&plan->b, R_16BF, (uint64_t)work->k, (uint64_t)work->rows, work->k);
-    library->layout_create(&plan->y, R_16BF, (uint64_t)work->n, (uint64_t)work->rows, work->n);
+    const bool known = describe(work, plan->desc);
+    library->layout_create(&plan->a, type, (uint64_t)work->k, (uint64_t)work->n, work->k);
+    library->layout_create(&plan->b, type, (uint64_t)work->k, (uint64_t)work->rows, work->k);
+    library->layout_create(&plan->y, work->residual ? R_32F : R_16BF, (uint64_t)work->n, (uint64_t)work->rows, work->n);
     library->preference_create(&preference);
     library->preference_set(preference, WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes);
-    library->choose(library->library, plan->desc, plan->a, plan->b, plan->y, plan->y, preference, 1, &plan->chosen, &count);
+    if (known)
+        library->choose(library->library, plan->desc, plan->a, plan->b, plan->y, plan->y, preference, CANDIDATES, plan->found, &count);
     library->preference_destroy(preference);
-    if (count == 0)
-        plan->chosen.state = 1;
-    return plan;
+    plan->chosen = choose(device, work, count);
 }
 
 cudaError_t cublaslt_launch(const struct bench_device *device, void *context)
 {
-    static const float    one = 1, zero = 0;
     struct cublaslt_work *work = context;
     if (!work->plan)
-        work->plan = make_plan(work);
+        make_plan(device, work);
     const struct plan *plan = work->plan;
-    if (plan->chosen.state != 0)
-        return cudaErrorNotSupported;
-    const int status = work->library->multiply(work->library->library, plan->desc, &one, work->weight, plan->a, work->x, plan->b,
-                                               &zero, work->y, plan->y, work->y, plan->y, &plan->chosen.algorithm,
-                                               work->library->workspace, workspace_bytes, device->stream);
-    return status == 0 ? cudaSuccess : cudaErrorNotSupported;
+    return plan->chosen < 0 ? cudaErrorNotSupported : multiply(device, work, plan->chosen);
 }
 
 void cublaslt_finish(struct cublaslt_work *work)
