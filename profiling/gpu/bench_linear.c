@@ -71,7 +71,7 @@ static cudaError_t run_norm(const struct bench_device *device, void *context)
     struct linear_case *work = context;
     if (!device->kernels->linear_norm_fits(&device->facts, &work->weight, work->layer->act))
         return cudaErrorNotSupported;
-    return device->kernels->linear_norm_bf16(&work->launch, &work->norm);
+    return device->kernels->linear_norm(&work->launch, &work->norm);
 }
 
 static cudaError_t run_tile(const struct bench_device *device, void *context)

@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum rank { RUN, LAYER, OP, KERNEL, RANKS };
-enum { THREADS_MOST = 64, NODES_MOST = 4096 };
+enum { THREADS_MOST = 64, NODES_MOST = 1024 };
 static const double FILLED = 0.9;  /* the least part of a run that its ops take, where no second worker can come late */
 
 struct span {
@@ -32,7 +32,7 @@ struct thread {
 
 /* An op over all threads: its columns, first beginning, first end. */
 struct op {
-    char   columns[96];
+    char   columns[768];
     double start, end;
 };
 
