@@ -31,9 +31,9 @@ struct alignas(16) schedule_large {
     int32_t row, start, length, unused;
 };
 
-/* The head of the memory; the tiles follow it, small ones first, room for `room` of each. */
+/* The head of the memory, a whole sector; the tiles follow it, small ones first, room for `room` of each. */
 struct alignas(16) attention_schedule {
-    int32_t small, large, room, unused;
+    int32_t small, large, room, unused[5];
 };
 
 /* A sequence of n rows has at most n / 64 + 1 tiles of either kind. */

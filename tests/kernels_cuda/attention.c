@@ -207,7 +207,7 @@ void attention_cases(void)
 
 /* ---- the schedule itself ---- */
 
-enum { WORDS_SMALL = 16, WORDS_LARGE = 4, WORDS_HEAD = 4 };
+enum { WORDS_SMALL = 16, WORDS_LARGE = 4, WORDS_HEAD = 8 };
 
 /* Every row of every sequence lies in exactly one strip or large tile, and short sequences lie whole in one tile. */
 static void schedule_case(const int *lengths, int count, int spare, int large_rows)
