@@ -12,11 +12,9 @@ static int built_head(int head_size)
 
 struct attention_choice attention_cuda_choose(const struct cuda_facts *facts, const struct attention_args *args)
 {
-    struct attention_choice choice = { ATTENTION_CUDA_ROWS, args->head_size, 0 };
-    if (args->type != DTYPE_BF16 && args->type != DTYPE_F16)
-        return choice;
-    choice.variant = ATTENTION_CUDA_MMA;
-    choice.head    = built_head(args->head_size);
+    if (args->type != DTYPE_BF16 && args->type != DTYPE_F16)  /* in pieces of 32 columns */
+        return (struct attention_choice){ ATTENTION_CUDA_FMA, built_head((args->head_size + 31) / 32 * 32), 0 };
+    struct attention_choice choice = { ATTENTION_CUDA_MMA, built_head(args->head_size), 0 };
     /* Up to 64 three warpgroups of 64 rows hide each other's softmax; beyond, the products take long enough for two, and three
      * do not find the registers. No size is left to mma.sync: even at 32, where special functions take twice as long as the
      * products, its loop would issue more than twice as many instructions. */

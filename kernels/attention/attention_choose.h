@@ -1,7 +1,7 @@
 /* attention_choose.h: which kernels compute attention on a GPU, as a pure function of the device, the type and the head.
  *
- *   ATTENTION_CUDA_ROWS   f32: a warp a row and head, on CUDA cores
- *   ATTENTION_CUDA_MMA    mma.sync: a block takes four strips of 16 rows, of one sequence or of up to four short ones
+ *   ATTENTION_CUDA_FMA    f32, on CUDA cores: a block takes four strips of 16 rows, of one sequence or of up to four short ones
+ *   ATTENTION_CUDA_MMA    mma.sync: the same strips
  *   ATTENTION_CUDA_WGMMA  sm_90a: sequences from ATTENTION_LARGE_FROM rows on in tiles of 64 rows a warpgroup; the others as above
  *
  * Which of them a sequence meets depends on its own length, never on its neighbours: its bits do not depend on them either.
@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum attention_cuda_variant { ATTENTION_CUDA_ROWS, ATTENTION_CUDA_MMA, ATTENTION_CUDA_WGMMA };
+enum attention_cuda_variant { ATTENTION_CUDA_FMA, ATTENTION_CUDA_MMA, ATTENTION_CUDA_WGMMA };
 
 enum { ATTENTION_LARGE_FROM = 129 };  /* below, reading the rows takes longer than multiplying them */
 

@@ -10,18 +10,8 @@
  */
 #include "kernels/linear/linear_tiles.cuh"
 
+#include "kernels/cuda/fma.cuh"
 #include "kernels/linear/linear_choose.h"
-
-/* Lanes to a 4 x 8 grid in such a way that any two neighbours share their rows of x, and any two that are two apart their rows
- * of the weight. */
-DEVICE int fma_lane_row(int lane) { return (lane >> 1 & 1) | (lane >> 4) << 1; }
-DEVICE int fma_lane_column(int lane) { return (lane & 1) | (lane >> 2 & 3) << 1; }
-
-/* sum + a . b, one after another. */
-DEVICE float fma_chain(float4 a, float4 b, float sum)
-{
-    return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
-}
 
 /* Stages: as many as fit into 48 KiB, which every device grants two blocks of. */
 FRAGMENT int fma_stages(int rows) { return rows == 128 ? 3 : 8; }

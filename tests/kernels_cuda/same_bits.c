@@ -165,7 +165,7 @@ static cudaError_t run_both(const struct cuda_launch *launch, void *context)
     const cudaError_t     error = attention_schedule_launch(launch, &r->args, r->schedule, &r->choice);
     if (error != cudaSuccess)
         return error;
-    if (r->choice.variant == ATTENTION_CUDA_ROWS)
+    if (r->choice.variant == ATTENTION_CUDA_FMA)
         return kernels->attention_f32(launch, &r->args, r->schedule);
     return (r->choice.variant == ATTENTION_CUDA_MMA ? attention_mma_launch : attention_sm90_launch)(launch, &r->args, r->schedule,
                                                                                                     &r->choice);
@@ -206,12 +206,12 @@ static struct matrix attention_of(const struct matrix *all, const struct packing
     return y;
 }
 
-static void attention_setting(int head_size, bool causal, bool hopper)
+static void attention_setting(enum dtype type, int head_size, bool causal, bool hopper)
 {
     static const int lengths[SEQUENCES] = { 5, 200, 16, 64, 131, 33, 70 };
     static const int forth[SEQUENCES] = { 0, 1, 2, 3, 4, 5, 6 }, back[SEQUENCES] = { 6, 5, 4, 3, 2, 1, 0 };
     struct packing   p   = packing_new(lengths, SEQUENCES, 0, 0);
-    struct matrix    all = matrix_random(DTYPE_BF16, p.tokens, 3 * HEADS * head_size, 8, 1.5f);
+    struct matrix    all = matrix_random(type, p.tokens, 3 * HEADS * head_size, 8, 1.5f);
     struct matrix    among = attention_of(&all, &p, forth, SEQUENCES, 0, head_size, causal, hopper);
     struct matrix    turned = attention_of(&all, &p, back, SEQUENCES, 9, head_size, causal, hopper);
     int              row = 0;
@@ -242,12 +242,25 @@ static void attention_same_bits(const char *name, bool hopper)
     if (!group_begin(name, !hopper || facts.architecture == 90))
         return;
     for (int causal = 0; causal < 2; causal++) {
-        attention_setting(64, causal, hopper);
-        attention_setting(128, causal, hopper);
+        attention_setting(DTYPE_BF16, 64, causal, hopper);
+        attention_setting(DTYPE_BF16, 128, causal, hopper);
         if (!options.quick) {
-            attention_setting(hopper ? 80 : 32, causal, hopper);
-            attention_setting(hopper ? 256 : 72, causal, hopper);
+            attention_setting(DTYPE_BF16, hopper ? 80 : 32, causal, hopper);
+            attention_setting(DTYPE_BF16, hopper ? 256 : 72, causal, hopper);
         }
+    }
+    group_end();
+}
+
+static void attention_same_bits_f32(void)
+{
+    if (!group_begin("same_bits_attention_fma", true))
+        return;
+    for (int causal = 0; causal < 2; causal++) {
+        attention_setting(DTYPE_F32, 64, causal, false);
+        attention_setting(DTYPE_F32, 33, causal, false);
+        if (!options.quick)
+            attention_setting(DTYPE_F32, 128, causal, false);
     }
     group_end();
 }
@@ -320,8 +333,17 @@ static void later_rows_group(const char *name, bool hopper)
     later_rows_setting(DTYPE_F16, 64, 2, hopper);
     for (int i = 0; i < (options.quick ? 1 : 6); i++)
         later_rows_setting(DTYPE_BF16, sizes[i], 2, hopper);
-    if (!hopper)
-        later_rows_setting(DTYPE_F32, 64, 2, hopper);
+    group_end();
+}
+
+static void later_rows_f32(void)
+{
+    if (!group_begin("later_rows_fma", true))
+        return;
+    later_rows_setting(DTYPE_F32, 64, options.quick ? 2 : 17, false);
+    later_rows_setting(DTYPE_F32, 33, 2, false);
+    if (!options.quick)
+        later_rows_setting(DTYPE_F32, 128, 2, false);
     group_end();
 }
 
@@ -331,6 +353,8 @@ void same_bits_cases(void)
     norm_same_bits();
     attention_same_bits("same_bits_attention_mma", false);
     attention_same_bits("same_bits_attention_wgmma", true);
+    attention_same_bits_f32();
+    later_rows_f32();
     later_rows_group("later_rows_mma", false);
     later_rows_group("later_rows_wgmma", true);
 }

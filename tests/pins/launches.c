@@ -110,11 +110,14 @@ static void attentions(const struct cuda_launch *launch, const struct cuda_kerne
                                              .scale = 1.0f, .starts = memory(), .y = memory(), .y_stride = 1024,
                                              .y_type = types[i % 3] };
         const struct attention_choice choice = attention_cuda_choose(launch->facts, &args);
-        if (choice.variant == ATTENTION_CUDA_ROWS) {
+        must(attention_schedule_launch(launch, &args, memory(), &choice), "the schedule, heads", size);
+        if (choice.variant == ATTENTION_CUDA_FMA) {
+            struct attention_args unaligned = args;
+            unaligned.y_stride              = 1028;
             must(table->attention_f32(launch, &args, memory()), "attention in f32, heads", size);
+            must(table->attention_f32(launch, &unaligned, memory()), "attention in f32 of unaligned rows, heads", size);
             continue;
         }
-        must(attention_schedule_launch(launch, &args, memory(), &choice), "the schedule, heads", size);
         if (choice.variant == ATTENTION_CUDA_MMA)
             must(attention_mma_launch(launch, &args, memory(), &choice), "attention by mma, heads", size);
         else
