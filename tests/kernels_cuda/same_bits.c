@@ -180,9 +180,10 @@ static struct matrix attention_of(const struct matrix *all, const struct packing
     int lengths[SEQUENCES];
     for (int i = 0; i < count; i++)
         lengths[i] = p->starts[order[i] + 1] - p->starts[order[i]];
+    const int      gap = spare % 2 ? 1 : 8;  /* f32: whether rows are aligned to 16 bytes, which some kernels ask for */
     struct packing own = packing_new(lengths, count, spare, spare / 3);
-    struct matrix  qkv = matrix_new(all->type, own.token_cap, 3 * HEADS * head_size, 8);
-    struct matrix  y   = matrix_new(all->type, own.token_cap, HEADS * head_size, 8);
+    struct matrix  qkv = matrix_new(all->type, own.token_cap, 3 * HEADS * head_size, gap);
+    struct matrix  y   = matrix_new(all->type, own.token_cap, HEADS * head_size, gap);
     matrix_fill_rows(&qkv, 0, NAN);
     for (int i = 0; i < count; i++)
         copy_rows(&qkv, own.starts[i], all, p->starts[order[i]], lengths[i]);
