@@ -22,6 +22,8 @@ static cudaError_t run_schedule(const struct cuda_launch *launch, void *context)
 static cudaError_t run_attention(const struct cuda_launch *launch, void *context)
 {
     struct attention_case *c = context;
+    if (c->choice.variant == ATTENTION_CUDA_WGMMA && launch->longest == ATTENTION_LARGE_FROM)  /* the table knows where it begins */
+        return (c->args.type == DTYPE_BF16 ? kernels->attention_bf16 : kernels->attention_f16)(launch, &c->args, c->schedule);
     if (c->choice.variant == ATTENTION_CUDA_FMA)
         return kernels->attention_f32(launch, &c->args, c->schedule);
     return (c->choice.variant == ATTENTION_CUDA_MMA ? attention_mma_launch : attention_sm90_launch)(launch, &c->args, c->schedule,
@@ -103,14 +105,29 @@ static void attention_compare(const struct matrix *qkv, const struct matrix *y, 
               h->size, sqrt(errors.kernel / errors.naive));
 }
 
+/* Columns from `first` on as a matrix of its own; what lies between its rows is no number. */
+static struct matrix columns_of(const struct matrix *all, int first, int columns, int gap)
+{
+    struct matrix part = matrix_new(all->type, all->rows, columns, gap);
+    const size_t  element = (size_t)dtype_bits(all->type) / 8;
+    for (int row = 0; row < all->rows; row++)
+        memcpy(part.host + part.stride * (size_t)row, all->host + all->stride * (size_t)row + element * (size_t)first,
+               element * (size_t)columns);
+    matrix_fill_gaps(&part);
+    matrix_upload(&part);
+    return part;
+}
+
+/* Queries, keys and values lie apart, each with a stride of its own; side by side they are in same_bits.c. */
 static struct attention_case case_of(const struct matrix *qkv, const struct matrix *y, const struct packing *p,
                                      const struct heads *h)
 {
-    const size_t element = (size_t)dtype_bits(qkv->type) / 8;
-    struct attention_case c = { .args = { .q = qkv->device, .k = qkv->device + element * (size_t)(h->heads * h->size),
-                                          .v = qkv->device + element * (size_t)((h->heads + h->kv_heads) * h->size),
-                                          .q_stride = qkv->stride, .k_stride = qkv->stride, .v_stride = qkv->stride,
-                                          .type = qkv->type, .heads = h->heads, .kv_heads = h->kv_heads, .head_size = h->size,
+    const int             width = h->heads * h->size, kv_width = h->kv_heads * h->size;
+    const struct matrix   q = columns_of(qkv, 0, width, 8), k = columns_of(qkv, width, kv_width, 24);
+    const struct matrix   v = columns_of(qkv, width + kv_width, kv_width, 40);
+    struct attention_case c = { .args = { .q = q.device, .k = k.device, .v = v.device, .q_stride = q.stride,
+                                          .k_stride = k.stride, .v_stride = v.stride, .type = qkv->type,
+                                          .heads = h->heads, .kv_heads = h->kv_heads, .head_size = h->size,
                                           .scale = 1.0f / sqrtf((float)h->size), .causal = h->causal, .starts = p->device_starts,
                                           .y = y->device, .y_stride = y->stride, .y_type = y->type } };
     c.schedule = device_bytes(attention_schedule_bytes(p->token_cap, p->sequence_cap));
@@ -203,8 +220,53 @@ static void wgmma_group(enum dtype type, const char *name)
     group_end();
 }
 
+/* What the table refuses. */
+static void attention_refusals(void)
+{
+    static const struct {
+        size_t      offset;  /* of the member that changes */
+        int         value;
+        cudaError_t expected;
+        const char *what;
+    } changes[] = {
+        { offsetof(struct attention_args, heads), 3, cudaErrorInvalidValue, "3 heads for 2 of keys" },
+        { offsetof(struct attention_args, kv_heads), 0, cudaErrorInvalidValue, "no heads of keys" },
+        { offsetof(struct attention_args, head_size), 36, cudaErrorNotSupported, "heads that are no multiple of 8" },
+        { offsetof(struct attention_args, head_size), 264, cudaErrorNotSupported, "heads of more than 256" },
+        { offsetof(struct attention_args, type), DTYPE_F32, cudaErrorNotSupported, "queries in f32" },
+        { offsetof(struct attention_args, y_type), DTYPE_F32, cudaErrorNotSupported, "results in f32" },
+    };
+    if (!group_begin("attention_refusals", true))
+        return;
+    static const int      lengths[] = { 129 };
+    const struct heads    h = { 4, 2, 64, false };
+    const struct packing  p = packing_new(lengths, 1, 0, 0);
+    const struct matrix   qkv = matrix_random(DTYPE_BF16, 129, 512, 0, 1), y = matrix_new(DTYPE_BF16, 129, 256, 0);
+    struct attention_case good = case_of(&qkv, &y, &p, &h), bad;
+    struct cuda_launch    launch = launch_of(&p, CUDA_ROWS_TOKENS);
+    check(kernels->attention_schedule(&launch, &good.args, good.schedule) == cudaSuccess &&
+              kernels->attention_bf16(&launch, &good.args, good.schedule) == cudaSuccess,
+          "a good call was refused");
+    for (int i = 0; i < COUNT(changes); i++) {
+        bad = good;
+        memcpy((char *)&bad.args + changes[i].offset, &changes[i].value, sizeof changes[i].value);
+        check(kernels->attention_bf16(&launch, &bad.args, bad.schedule) == changes[i].expected, "%s", changes[i].what);
+    }
+    bad        = good;
+    bad.args.k = qkv.device + 8;
+    check(kernels->attention_bf16(&launch, &bad.args, bad.schedule) == cudaErrorInvalidValue, "keys not aligned to 16 bytes");
+    bad               = good;
+    bad.args.y_stride = y.stride + 8;
+    check(kernels->attention_bf16(&launch, &bad.args, bad.schedule) == cudaErrorInvalidValue, "rows of y not aligned to 16 bytes");
+    check(kernels->attention_bf16(&launch, &good.args, NULL) == cudaErrorInvalidValue, "no schedule");
+    check(kernels->attention_f16(&launch, &good.args, good.schedule) == cudaErrorNotSupported, "bf16 for the kernel of fp16");
+    check(cudaDeviceSynchronize() == cudaSuccess, "the device is well");
+    group_end();
+}
+
 void attention_cases(void)
 {
+    attention_refusals();
     fma_group();
     mma_group(DTYPE_BF16, "attention_bf16_mma");
     mma_group(DTYPE_F16, "attention_f16_mma");
@@ -215,6 +277,21 @@ void attention_cases(void)
 /* ---- the schedule itself ---- */
 
 enum { WORDS_SMALL = 16, WORDS_LARGE = 4, WORDS_HEAD = 8 };
+
+/* How many tiles sequences of these lengths fill: of up to 16 rows four share one, of up to 32 two. */
+static void tiles_expected(const int *lengths, int count, int large_rows, int *small, int *large)
+{
+    int halves = 0, quarters = 0;
+    *small = *large = 0;
+    for (int i = 0; i < count; i++) {
+        const bool is_large = large_rows && lengths[i] >= ATTENTION_LARGE_FROM;
+        *large += is_large ? (lengths[i] + large_rows - 1) / large_rows : 0;
+        *small += is_large || lengths[i] <= 32 ? 0 : (lengths[i] + 63) / 64;
+        halves += lengths[i] > 16 && lengths[i] <= 32;
+        quarters += lengths[i] <= 16;
+    }
+    *small += (halves + 1) / 2 + (quarters + 3) / 4;
+}
 
 /* Every row of every sequence lies in exactly one strip or large tile, and short sequences lie whole in one tile. */
 static void schedule_case(const int *lengths, int count, int spare, int large_rows)
@@ -235,7 +312,10 @@ static void schedule_case(const int *lengths, int count, int spare, int large_ro
             break;
         memset(covered, 0, (size_t)p.tokens * sizeof *covered);
         const int small = words[0], large = words[1], room = words[2];
-        int       wrong = 0;
+        int       wrong = 0, small_expected, large_expected;
+        tiles_expected(lengths, count, large_rows, &small_expected, &large_expected);
+        check(small == small_expected && large == large_expected, "%d sequences: %d small and %d large tiles, expected %d and %d",
+              count, small, large, small_expected, large_expected);
         check(small <= room && large <= room, "%d small and %d large tiles in a room for %d", small, large, room);
         for (int t = 0; t < small * 4; t++) {
             const int32_t *strip = words + WORDS_HEAD + 4 * t;
@@ -271,10 +351,11 @@ void schedule_cases(void)
         schedule_case(longer, COUNT(longer), 0, large_rows);
         memory_free_all();
     }
-    int many[60];
-    for (int i = 0; i < 60; i++)
-        many[i] = random_int(1, 300);
+    int many[700];
+    for (int i = 0; i < 700; i++)
+        many[i] = random_int(1, i < 60 ? 300 : 80);
     schedule_case(many, 60, 0, 192);
     schedule_case(many, 60, 0, 0);
+    schedule_case(many, 700, 0, 192);  /* more than the schedule has threads, and no multiple of them */
     group_end();
 }

@@ -348,8 +348,11 @@ static struct cuda_live *device_live(int tokens, int sequences)
 
 struct cuda_launch launch_rows(int live, int cap)
 {
-    return (struct cuda_launch){ .facts = &facts, .live = device_live(live, 1), .tokens = cap, .sequences = 1, .longest = cap,
-                                 .rows = CUDA_ROWS_TOKENS };
+    enum { OTHERS = 200 };  /* tokens beyond the sequences: whoever takes one for the other goes beyond its memory */
+    const bool sequences = live % 2;
+    return (struct cuda_launch){ .facts = &facts, .live = device_live(sequences ? live + OTHERS : live, sequences ? live : 1),
+                                 .tokens = sequences ? cap + OTHERS : cap, .sequences = sequences ? cap : 1, .longest = cap,
+                                 .rows = sequences ? CUDA_ROWS_SEQUENCES : CUDA_ROWS_TOKENS };
 }
 
 struct packing packing_new(const int *lengths, int count, int spare_tokens, int spare_sequences)

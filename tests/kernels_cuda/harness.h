@@ -77,12 +77,12 @@ void         *device_bytes(size_t bytes);
 struct packing {
     int      sequences, tokens, longest;
     int      sequence_cap, token_cap;
-    int32_t  starts[256];
+    int32_t  starts[1024];
     int32_t *device_starts;
 };
 struct packing    packing_new(const int *lengths, int count, int spare_tokens, int spare_sequences);
 struct cuda_launch launch_of(const struct packing *p, enum cuda_rows rows);
-/* A launch for plain rows: `live` of `cap`. */
+/* A launch for plain rows: `live` of `cap`. Odd counts are of sequences, of which there are fewer than tokens. */
 struct cuda_launch launch_rows(int live, int cap);
 
 /* |actual - expected| at most `tolerance(row, column)`; the worst is named where it fails. NaN equals nothing. */
@@ -104,6 +104,7 @@ void attention_cases(void);
 void schedule_cases(void);
 void choose_cases(void);
 void same_bits_cases(void);
+void far_cases(void);
 void access_cases(void);  /* under the emulator alone */
 
 #endif

@@ -220,7 +220,7 @@ static void linear_shapes(enum linear_cuda_variant variant, enum dtype type)
             act = LINEAR_NONE;
         const bool wide = type == DTYPE_F32 ? i != 6 : i % 3 == 0;
         linear_case(variant, shapes[i],
-                    (struct what){ act, type, wide ? DTYPE_F32 : DTYPE_BF16, i % 4 != 3, i % 3 == 0, false });
+                    (struct what){ act, type, wide ? DTYPE_F32 : DTYPE_BF16, i % 4 != 3, i % 2 == 0, false });
     }
 }
 
@@ -237,7 +237,8 @@ static void linear_group(enum linear_cuda_variant variant, enum dtype type)
     for (enum linear_act act = LINEAR_NONE; act <= LINEAR_SILU_GATE; act++)
         if (linear_cuda_can(&facts, variant, &any, act)) {
             const struct shape shape = { tile.rows + 7, act == LINEAR_SILU_GATE ? 2 * tile.columns + 96 : tile.columns + 40, 72 };
-            linear_case(variant, shape, (struct what){ act, type, DTYPE_F32, true, act == LINEAR_NONE, false });
+            const bool added = act == LINEAR_NONE || act == LINEAR_SILU_GATE;
+            linear_case(variant, shape, (struct what){ act, type, DTYPE_F32, true, added, false });
             if (type != DTYPE_F32)
                 linear_case(variant, shape, (struct what){ .act = act, .type = type, .y_type = DTYPE_BF16, .bias = true });
         }
@@ -245,6 +246,8 @@ static void linear_group(enum linear_cuda_variant variant, enum dtype type)
         linear_case(variant, (struct shape){ 5, 33, 133 }, (struct what){ .type = type, .y_type = DTYPE_F32, .bias = true });
         linear_case(variant, (struct shape){ 3, 9, 4096 }, (struct what){ .type = type, .y_type = DTYPE_F32, .alike = true });
     }
+    if (tile.columns == 64 && !options.orders)  /* more than one group of tiles of rows that go through the columns together */
+        linear_case(variant, (struct shape){ 17 * tile.rows + 5, 72, 8 }, (struct what){ .type = type, .y_type = DTYPE_F32 });
     if (!options.quick) {  /* of real models */
         const enum dtype y_type = type == DTYPE_F32 ? DTYPE_F32 : DTYPE_BF16;
         linear_case(variant, (struct shape){ 130, 384, 1536 }, (struct what){ LINEAR_NONE, type, DTYPE_F32, true, true, false });
@@ -272,7 +275,19 @@ static void linear_refusals(void)
     bad   = good;
     bad.x = x.device + 2;
     check(run_table(&launch, &bad) == cudaErrorInvalidValue, "x that is not aligned to 16 bytes");
-    bad        = good;
+    bad   = good;
+    bad.y = y.device + 4;
+    check(run_table(&launch, &bad) == cudaErrorInvalidValue, "y that is not aligned to 16 bytes");
+    bad          = good;
+    bad.y_stride = y.stride + 4;
+    check(run_table(&launch, &bad) == cudaErrorInvalidValue, "rows of y that are not aligned to 16 bytes");
+    bad          = good;
+    bad.residual = (float *)(void *)(y.device + 4);
+    check(run_table(&launch, &bad) == cudaErrorInvalidValue, "a residual that is not aligned to 16 bytes");
+    bad    = good;
+    w.bias = (float *)(void *)(y.device + 4);
+    check(run_table(&launch, &bad) == cudaErrorInvalidValue, "a bias that is not aligned to 16 bytes");
+    w.bias     = NULL;
     bad.y_type = DTYPE_F16;
     check(run_table(&launch, &bad) == cudaErrorNotSupported, "y of a type that is not written");
     bad     = good;

@@ -356,17 +356,21 @@ static void choices(void)
     expect(90, 128, 2048, LINEAR_NORM_64X256);
     const struct cuda_facts hopper = { .architecture = 90, .processors = 132, .encode_tensor_map = &facts };
     const struct cuda_facts ampere = { .architecture = 80, .processors = 108, .encode_tensor_map = &facts };
-    for (int n = 8; n <= 4096; n += 8) {
+    const struct linear_weight other[] = { { .n = 64, .k = 64, .type = DTYPE_F32 }, { .n = 64, .k = 64, .type = DTYPE_I8 },
+                                           { .n = 64, .k = 60, .type = DTYPE_BF16 } };
+    for (int i = 0; i < 3; i++)
+        check(!linear_norm_fits(&hopper, &other[i], LINEAR_NONE), "k %d of type %d fits", other[i].k, other[i].type);
+    for (int n = 4; n <= 4096; n += 4) {
         const struct linear_weight w = { .n = n, .k = 768, .type = DTYPE_BF16 };
         struct linear_weight       e4m3 = w;
         e4m3.type                       = DTYPE_F8_E4M3;
-        check(linear_norm_fits(&hopper, &w, LINEAR_NONE) == (n <= 2048), "n %d", n);
-        check(linear_norm_fits(&hopper, &e4m3, LINEAR_NONE) == (n <= 1536), "n %d in e4m3", n);
-        for (int rows = 1; rows <= 65536 && n <= 1536; rows *= 4)
+        check(linear_norm_fits(&hopper, &w, LINEAR_NONE) == (n <= 2048 && n % 8 == 0), "n %d", n);
+        check(linear_norm_fits(&hopper, &e4m3, LINEAR_NONE) == (n <= 1536 && n % 8 == 0), "n %d in e4m3", n);
+        for (int rows = 1; rows <= 65536 && n <= 1536 && n % 8 == 0; rows *= 4)
             check(linear_norm_can(&hopper, linear_norm_choose(&hopper, &e4m3, rows), &e4m3), "%d x %d in e4m3: chosen, but cannot",
                   rows, n);
         check(!linear_norm_fits(&ampere, &w, LINEAR_NONE) && !linear_norm_fits(&hopper, &w, LINEAR_RELU), "n %d fits", n);
-        for (int rows = 1; rows <= 65536 && n <= 2048; rows *= 4)
+        for (int rows = 1; rows <= 65536 && n <= 2048 && n % 8 == 0; rows *= 4)
             check(linear_norm_can(&hopper, linear_norm_choose(&hopper, &w, rows), &w), "%d x %d: chosen, but cannot", rows, n);
     }
     group_end();

@@ -36,6 +36,7 @@ int main(int argc, char **argv)
     linear_norm_cases();
     attention_cases();
     same_bits_cases();
+    far_cases();
     access_cases();
     return finish();
 }

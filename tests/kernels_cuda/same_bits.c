@@ -123,7 +123,7 @@ static void linear_same_bits(void)
     group_end();
 }
 
-/* ---- norms: held in registers, or read again for each pass ---- */
+/* ---- norms: held in registers, or read again for each pass; the same bits wherever x, y, weight and bias begin ---- */
 
 static cudaError_t run_norm(const struct cuda_launch *launch, void *context) { return kernels->norm_layer(launch, context); }
 
@@ -132,21 +132,31 @@ static void norm_same_bits(void)
     if (!group_begin("same_bits_norm", true))
         return;
     for (int width = 4; width <= 1024; width = width * 3 + 4) {
-        struct matrix weight = matrix_random(DTYPE_F32, 1, width, 0, 1), x = matrix_random(DTYPE_F32, 5, width, 0, 1), y[2];
-        for (int i = 0; i < 2; i++) {
-            struct matrix from = matrix_new(DTYPE_F32, 5, width, i);  /* a gap of one element: nothing is aligned to 16 bytes */
-            y[i]               = matrix_new(DTYPE_F32, 5, width, i);
+        enum { NOTHING, X, Y, WEIGHT, BIAS, ALL };  /* what is not aligned to 16 bytes: a gap of one element, or a start */
+        struct matrix x = matrix_random(DTYPE_F32, 5, width, 0, 1), vectors = matrix_random(DTYPE_F32, 4, width, 5, 1), y[ALL];
+        copy_rows(&vectors, 2, &vectors, 0, 2);  /* rows 2 and 3: weight and bias again, moved by one element below */
+        for (int row = 2; row < 4; row++)
+            memmove(vectors.host + vectors.stride * (size_t)row + 4, vectors.host + vectors.stride * (size_t)row,
+                    (size_t)width * 4);
+        matrix_upload(&vectors);
+        for (int i = NOTHING; i < ALL; i++) {
+            struct matrix from = matrix_new(DTYPE_F32, 5, width, i == X);
+            y[i]               = matrix_new(DTYPE_F32, 5, width, i == Y);
             copy_rows(&from, 0, &x, 0, 5);
             matrix_upload(&from);
+            const char        *weight = vectors.device + (i == WEIGHT ? 2 * vectors.stride + 4 : 0);
+            const char        *bias   = vectors.device + (i == BIAS ? 3 * vectors.stride + 4 : vectors.stride);
             struct norm_args   args   = { .x = (float *)(void *)from.device, .x_stride = from.stride, .width = width,
-                                          .epsilon = 1e-5f, .weight = (float *)(void *)weight.device,
-                                          .y = (float *)(void *)y[i].device, .y_stride = y[i].stride };
+                                          .epsilon = 1e-5f, .weight = (const float *)(const void *)weight,
+                                          .bias = (const float *)(const void *)bias, .y = (float *)(void *)y[i].device,
+                                          .y_stride = y[i].stride };
             struct cuda_launch launch = launch_rows(5, 5);
             schedule_take(0);
             launch_run(&launch, run_norm, &args, "norm");
             matrix_download(&y[i]);
         }
-        check(first_difference(&y[0], 0, &y[1], 0, 5) < 0, "width %d: the two kernels differ", width);
+        for (int i = X; i < ALL; i++)
+            check(first_difference(&y[NOTHING], 0, &y[i], 0, 5) < 0, "width %d: the two kernels differ", width);
     }
     group_end();
 }
