@@ -220,6 +220,32 @@ static void wgmma_group(enum dtype type, const char *name)
     group_end();
 }
 
+static void expect_choice(int architecture, enum dtype type, int head_size, struct attention_choice expected)
+{
+    const struct cuda_facts       device = { .architecture = architecture, .processors = 132, .encode_tensor_map = &facts };
+    const struct attention_args   args   = { .type = type, .head_size = head_size };
+    const struct attention_choice choice = attention_cuda_choose(&device, &args);
+    check(choice.variant == expected.variant && choice.head == expected.head && choice.large_rows == expected.large_rows,
+          "sm_%d, heads of %d: variant %d for heads of %d in tiles of %d, expected %d, %d, %d", architecture, head_size,
+          choice.variant, choice.head, choice.large_rows, expected.variant, expected.head, expected.large_rows);
+}
+
+static void attention_choices(void)
+{
+    static const int sizes[][2] = { { 8, 32 }, { 32, 32 }, { 40, 64 }, { 64, 64 }, { 72, 80 }, { 80, 80 }, { 88, 96 }, { 96, 96 },
+                                    { 104, 128 }, { 128, 128 }, { 136, 256 }, { 256, 256 } };
+    if (!group_begin("choosers_attention", true))
+        return;
+    for (int i = 0; i < COUNT(sizes); i++) {
+        const int size = sizes[i][0], head = sizes[i][1], rows = head <= 64 ? 192 : 128;
+        expect_choice(90, DTYPE_BF16, size, (struct attention_choice){ ATTENTION_CUDA_WGMMA, head, rows });
+        expect_choice(90, DTYPE_F16, size, (struct attention_choice){ ATTENTION_CUDA_WGMMA, head, rows });
+        expect_choice(80, DTYPE_BF16, size, (struct attention_choice){ ATTENTION_CUDA_MMA, head, 0 });
+        expect_choice(100, DTYPE_BF16, size, (struct attention_choice){ ATTENTION_CUDA_MMA, head, 0 });
+    }
+    group_end();
+}
+
 /* What the table refuses. */
 static void attention_refusals(void)
 {
@@ -266,6 +292,7 @@ static void attention_refusals(void)
 
 void attention_cases(void)
 {
+    attention_choices();
     attention_refusals();
     fma_group();
     mma_group(DTYPE_BF16, "attention_bf16_mma");

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 struct shape {
     int rows, n, k;
@@ -123,7 +124,14 @@ static void linear_compare(const struct what *what, const struct operands *o, co
     check_close(&close, "%s, %d x %d x %d, act %d", name, shape->rows, shape->n, shape->k, what->act);
 }
 
-/* In f32 an output is one chain of fused multiply-adds, then bias, activation, residual: the bits of a CPU. */
+/* The emulator adds products of bf16 one after another; what a GPU's matrix unit does between two of its steps is its own. */
+#ifdef RECTO_EMULATED
+static bool adds_in_a_chain(enum dtype type) { return type != DTYPE_F8_E4M3; }
+#else
+static bool adds_in_a_chain(enum dtype type) { return type == DTYPE_F32; }
+#endif
+
+/* An output is one chain of fused multiply-adds along k, then bias, activation, residual: in f32 the bits of a CPU. */
 static void linear_compare_bits(const struct what *what, const struct operands *o, const struct matrix *y, int rows,
                                 const char *name)
 {
@@ -138,7 +146,7 @@ static void linear_compare_bits(const struct what *what, const struct operands *
             sum += o->added ? (float)matrix_get(&o->residual, r, c) : 0.0f;
             different += (float)matrix_get(y, r, c) != sum;
         }
-    check(different == 0, "%s, %d x %d x %d, act %d: %d outputs are not those of a CPU", name, rows, y->columns, o->x.columns,
+    check(different == 0, "%s, %d x %d x %d, act %d: %d outputs are not those of one chain", name, rows, y->columns, o->x.columns,
           what->act, different);
 }
 
@@ -193,7 +201,7 @@ static void linear_case(enum linear_cuda_variant variant, struct shape shape, st
             return;
         matrix_download(&y);
         linear_compare(&what, &o, &y, &shape, linear_cuda_name(variant));
-        if (what.type == DTYPE_F32 && what.y_type == DTYPE_F32 && (what.act == LINEAR_NONE || what.act == LINEAR_RELU))
+        if (adds_in_a_chain(what.type) && what.y_type == DTYPE_F32 && (what.act == LINEAR_NONE || what.act == LINEAR_RELU))
             linear_compare_bits(&what, &o, &y, shape.rows, linear_cuda_name(variant));
         check(matrix_intact(&y), "%s, %d x %d x %d: wrote beside the rows", linear_cuda_name(variant), shape.rows, shape.n,
               shape.k);
@@ -351,10 +359,25 @@ static void expect_choice(int architecture, enum dtype type, struct shape shape,
           shape.k, linear_cuda_name(v));
 }
 
+static void expect_table(int architecture, bool encoder, const char *expected)
+{
+    const struct cuda_facts    device = { .architecture = architecture, .processors = 132,
+                                          .encode_tensor_map = encoder ? &facts : NULL };
+    const struct cuda_kernels *table  = kernels_cuda(&device);
+    check(!table == !expected && (!table || strcmp(table->name, expected) == 0), "sm_%d: the table is %s, expected %s",
+          architecture, table ? table->name : "none", expected ? expected : "none");
+}
+
 void choose_cases(void)
 {
     if (!group_begin("choosers", true))
         return;
+    expect_table(75, true, NULL);
+    expect_table(80, false, "sm_80");
+    expect_table(89, true, "sm_80");
+    expect_table(90, true, "sm_90a");
+    expect_table(90, false, "sm_80");
+    expect_table(100, true, "sm_80");
     expect_choice(80, DTYPE_BF16, (struct shape){ 32768, 3072, 768 }, LINEAR_GELU_ERF, LINEAR_CUDA_MMA_128X128);
     expect_choice(80, DTYPE_BF16, (struct shape){ 128, 768, 768 }, LINEAR_NONE, LINEAR_CUDA_MMA_64X64);
     expect_choice(80, DTYPE_BF16, (struct shape){ 128, 768, 12 }, LINEAR_NONE, LINEAR_CUDA_MMA_64X64);

@@ -16,6 +16,9 @@ struct wish {
     bool rms, bias, residual, sum, y, copy;
 };
 
+/* Whether the norm has a bias of its own. */
+static bool shifted(struct wish wish) { return !wish.rms || wish.bias; }
+
 struct norm_case {
     struct linear_weight     weight;
     struct linear_norm_args  args;
@@ -42,8 +45,8 @@ static struct matrix scales_new(int count)
     return scales;
 }
 
-/* `cap` rows, those from `rows` on being no numbers; x and residual have a mean, so that the statistics are not those of noise.
- * type: of x, the weight and the copy. */
+/* `cap` rows, those from `rows` on being no numbers; residuals have a mean, so that the statistics are not those of noise. Without
+ * a bias the first row is small enough for epsilon to matter. type: of x, the weight and the copy. */
 static struct norm_case case_new(enum dtype type, struct shape s, int cap, struct wish wish)
 {
     const int        gap = (int)kernels_cuda_weight_stride(type, s.k) * 8 / dtype_bits(type) - s.k;
@@ -57,7 +60,9 @@ static struct norm_case case_new(enum dtype type, struct shape s, int cap, struc
                            .y = matrix_new(DTYPE_F32, cap, s.n, 4), .copy = matrix_new(type, cap, s.n, 8) };
     for (int r = 0; r < s.rows; r++)
         for (int i = 0; i < s.n; i++)
-            matrix_set(&c.residual, r, i, matrix_get(&c.residual, r, i) + 3 + r % 5);
+            matrix_set(&c.residual, r, i, (matrix_get(&c.residual, r, i) + 3 + r % 5) * (r == 0 && !wish.bias ? 1e-3 : 1));
+    for (int k = 0; k < s.k && !wish.bias; k++)
+        matrix_set(&c.x, 0, k, matrix_get(&c.x, 0, k) * 1e-3);
     matrix_fill_rows(&c.x, s.rows, NAN);
     matrix_fill_rows(&c.residual, s.rows, NAN);
     for (int r = s.rows; r < cap; r++)
@@ -69,7 +74,7 @@ static struct norm_case case_new(enum dtype type, struct shape s, int cap, struc
         .linear = { .x = c.x.device, .x_stride = c.x.stride, .x_scales = floats(&c.x_scales),
                     .residual = wish.residual ? floats(&c.residual) : NULL, .residual_stride = c.residual.stride,
                     .y = wish.sum ? c.sum.device : NULL, .y_stride = c.sum.stride },
-        .norm   = { .weight = floats(&c.gamma), .bias = wish.rms ? NULL : floats(&c.beta), .width = s.n, .epsilon = 1e-5f,
+        .norm   = { .weight = floats(&c.gamma), .bias = shifted(wish) ? floats(&c.beta) : NULL, .width = s.n, .epsilon = 1e-5f,
                     .y = wish.y ? floats(&c.y) : NULL, .y_stride = c.y.stride, .copy = wish.copy ? c.copy.device : NULL,
                     .copy_stride = c.copy.stride, .copy_type = type, .copy_scales = floats(&c.copy_scales) },
         .rms    = wish.rms,
@@ -119,7 +124,8 @@ static void row_compare(const struct norm_case *c, int row, struct wish wish, st
     for (int i = 0; i < n; i++)
         squares += (v[i] - mean) * (v[i] - mean) / n;
     for (int i = 0; i < n; i++) {
-        const double scale = matrix_get(&c->gamma, 0, i) / sqrt(squares + 1e-5), beta = wish.rms ? 0 : matrix_get(&c->beta, 0, i);
+        const double scale = matrix_get(&c->gamma, 0, i) / sqrt(squares + 1e-5);
+        const double beta  = shifted(wish) ? matrix_get(&c->beta, 0, i) : 0;
         const double e = (v[i] - mean) * scale + beta, allowed = 2 * error * fabs(scale) + 2e-6 * (fabs(e) + fabs(beta));
         if (wish.y)
             closeness_add(&close->y, matrix_get(&c->y, row, i), e, allowed, row, i);
