@@ -266,7 +266,7 @@ static void print_peers(const struct bench_row *row, const char *what, bool diff
     bool any = false;
     printf(", \"%s\": {", what);
     for (int i = 0; i < BENCH_PEERS && row->peers[i].name; i++)
-        if (row->peers[i].seconds > 0) {
+        if (row->peers[i].seconds > 0 && !(differences && isnan(row->peers[i].difference))) {
             printf("%s\"%s\": ", any ? ", " : "", row->peers[i].name);
             print_number(differences ? "%.5f" : "%.2f", differences ? row->peers[i].difference : row->peers[i].seconds * 1e6);
             any = true;

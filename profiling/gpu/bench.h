@@ -23,8 +23,8 @@ struct bench_device {
     int                        rounds;              /* launches of which the median is taken */
 };
 
-/* quick: little memory is touched, for the emulator. Opens cublaslt.h's library `file` for the peak, and hands it on: null where it is
- * not installed; "": where the system has it, and with `quick` none. Prints a line with what the device is and can do. */
+/* quick: little memory is touched, for the emulator. Opens cublaslt.h's library `file` for the peak, and hands it on: null where it
+ * is not installed; "": where the system has it, and with `quick` none. Prints a line with what the device is and can do. */
 struct cublaslt;
 void bench_open(struct bench_device *device, int rounds, bool quick, const char *file, struct cublaslt **library);
 void bench_close(struct bench_device *device, struct cublaslt *library);
@@ -50,7 +50,7 @@ typedef cudaError_t bench_launch(const struct bench_device *device, void *contex
 /* The median in seconds, after one launch that is not counted; 0: the first one says cudaErrorNotSupported. */
 double bench_seconds(const struct bench_device *device, bench_launch *launch, void *context);
 
-/* BENCH_SAMPLES of `count` elements, spread over all of them, the same ones for every such count; of f32 or bf16 in device memory. */
+/* BENCH_SAMPLES of `count` elements, spread over all of them, the same for every such count; of f32 or bf16 in device memory. */
 enum { BENCH_SAMPLES = 64 };
 struct bench_sample {
     float values[BENCH_SAMPLES];
@@ -71,7 +71,7 @@ struct bench_row {
     struct {
         const char *name;           /* null: no more */
         double      seconds;        /* 0: it refused */
-        double      difference;     /* bench_difference */
+        double      difference;     /* bench_difference; no number: not compared */
     } peers[BENCH_PEERS];
     const struct bench_sample *sample;  /* of the result, for peers that run elsewhere; null: not told */
 };

@@ -10,8 +10,8 @@ static const char help[] =
     "usage: %s [--rounds N] [--only linear|tiles|attention|rows] [--cublaslt FILE] [--quick]\n"
     "Prints one line of JSON for each kernel and shape: the median of N launches (20, at most 100) with a cold cache.\n"
     "tiles: every tile that a linear can take, by force. rows: embedding, norms, conversion, rotary, pooling.\n"
-    "--cublaslt: the library that is the peer (the system's). --quick: small shapes and one launch of each, without a peer unless one\n"
-    "is named, to see that the program works.\n";
+    "--cublaslt: the library that is the peer (the system's). --quick: small shapes and one launch of each, without a peer unless\n"
+    "one is named, to see that the program works.\n";
 
 struct cuda_launch bench_whole(struct bench *bench, int tokens, int sequences, int longest)
 {

@@ -5,6 +5,7 @@
 
 #include "kernels/linear/linear_choose.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -190,8 +191,8 @@ static void make_linear(struct bench *bench, struct linear_case *work, const str
                                              .y_type = layer->residual ? DTYPE_F32 : DTYPE_BF16 };
     work->bare       = work->weight;
     work->bare.bias  = NULL;
-    work->plain      = (struct linear_args){ .weight = &work->bare, .x = memory[X], .x_stride = (size_t)layer->k * 2, .y = memory[Y],
-                                             .y_stride = (size_t)layer->n * 2, .y_type = DTYPE_BF16 };
+    work->plain      = (struct linear_args){ .weight = &work->bare, .x = memory[X], .x_stride = (size_t)layer->k * 2,
+                                             .y = memory[Y], .y_stride = (size_t)layer->n * 2, .y_type = DTYPE_BF16 };
     describe_norm(work);
     snprintf(bench->shape, sizeof bench->shape, "%d x %d x %d%s", rows, layer->n, layer->k, narrow ? ", fp8" : "");
 }
@@ -341,7 +342,7 @@ static void bench_tiles_of(struct bench *bench, const struct layer *layer, int r
         snprintf(bench->name, sizeof bench->name, "tile %s%s of %s", linear_cuda_name(work.variant),
                  work.variant == chosen ? " (chosen)" : "", layer->name);
         bench->row = (struct bench_row){ .kernel = bench->name, .shape = bench->shape,
-                                         .peers = { { .name = "cuBLASLt, epilogue apart", .seconds = apart } } };
+                                         .peers = { { .name = "cuBLASLt, epilogue apart", .seconds = apart, .difference = NAN } } };
         bench_time(bench, &work.launch, run_tile, &work);
         bench_print(&bench->device, &bench->row);
     }

@@ -134,8 +134,8 @@ static cudaError_t multiply(const struct bench_device *device, const struct cubl
     const struct cublaslt       *library = work->library;
     const void                  *c       = work->residual ? work->residual : work->y;
     const int status = library->multiply(library->library, plan->desc, &one, work->weight, plan->a, work->x, plan->b,
-                                         work->residual ? &one : &zero, c, plan->y, work->y, plan->y, &plan->found[candidate].algorithm, library->workspace,
-                                         workspace_bytes, device->stream);
+                                         work->residual ? &one : &zero, c, plan->y, work->y, plan->y,
+                                         &plan->found[candidate].algorithm, library->workspace, workspace_bytes, device->stream);
     return status == 0 ? cudaSuccess : cudaErrorNotSupported;
 }
 
@@ -188,7 +188,8 @@ static void make_plan(const struct bench_device *device, struct cublaslt_work *w
     library->preference_create(&preference);
     library->preference_set(preference, WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes);
     if (known)
-        library->choose(library->library, plan->desc, plan->a, plan->b, plan->y, plan->y, preference, CANDIDATES, plan->found, &count);
+        library->choose(library->library, plan->desc, plan->a, plan->b, plan->y, plan->y, preference, CANDIDATES, plan->found,
+                        &count);
     library->preference_destroy(preference);
     plan->chosen = choose(device, work, count);
 }

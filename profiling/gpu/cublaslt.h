@@ -1,5 +1,5 @@
-/* cublaslt.h: cuBLASLt as a peer: y = x W^T in bf16, sums in fp32, with its bias, GELU and residual or without; or of e4m3, rows of x
- * and of W scaled. Every work is done by the fastest of the algorithms that its heuristic names, all of which are timed first.
+/* cublaslt.h: cuBLASLt as a peer: y = x W^T in bf16, sums in fp32, with its bias, GELU and residual or without; or of e4m3, rows of
+ * x and of W scaled. Every work is done by the fastest of the algorithms that its heuristic names, all of which are timed first.
  * Opened at run time; where it is not installed, opening says so and nothing else changes. */
 #ifndef RECTO_PROFILING_GPU_CUBLASLT_H
 #define RECTO_PROFILING_GPU_CUBLASLT_H

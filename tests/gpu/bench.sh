@@ -10,9 +10,9 @@ expect() { grep -q "$1" "$work/$2" || { echo "$2 lacks: $1"; cat "$work/$2"; exi
 
 EMU_RUNTIME_ORDER=once "$kernels" --quick --cublaslt "$cublaslt" > "$work/bench.jsonl"
 expect '"device": "emulated device", "architecture": 90' bench.jsonl
-for row in 'linear base qkv' 'linear base out, product alone' 'linear base out, norm' 'linear qwen down, norm' 'linear qwen up, gate' \
-    'epilogue apart of linear base up, gelu' 'epilogue with norm apart of linear large out' 'attention' 'norm' 'rotary' 'pool' \
-    'tile wgmma_128x192'; do
+for row in 'linear base qkv' 'linear base out, product alone' 'linear base out, norm' 'linear qwen down, norm' \
+    'linear qwen up, gate' 'epilogue apart of linear base up, gelu' 'epilogue with norm apart of linear large out' \
+    'attention' 'norm' 'rotary' 'pool' 'tile wgmma_128x192'; do
     expect "\"kernel\": \"$row" bench.jsonl
 done
 for size in 32 64 72 80 96 128 256; do
@@ -26,15 +26,16 @@ rows = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
 found = [value for row in rows if "kernel" in row and not row["kernel"].startswith("tile") for value in row["differences"].values()]
 wrong = [value for value in found if value is None or value > 0.005]
 assert len(found) > 50, f"only {len(found)} peers"
-assert len(wrong) <= len(found) // 8, f"{len(wrong)} of {len(found)} peers are not the fastest algorithm, or do something else: {wrong}"
+assert len(wrong) <= len(found) // 8, f"{len(wrong)} of {len(found)} peers are slow, or do something else: {wrong}"
 END
 
 "$make" minilm-l6 "$work/model"
 "$model" --quick --name small --model "$work/model" > "$work/model.jsonl"
 expect '"kernel": "small, bulk", "shape": "3 texts of 9 tokens"' model.jsonl
 expect '"kernel": "small, one"' model.jsonl
-for measure in 'host asks, replay' 'host asks, replay of a graph of one node' 'host asks, kernel by kernel' 'device from first to last, replay' 'graphs kept' \
-    'device memory of a graph, measured' 'device memory booked, peak' 'device memory taken of the driver'; do
+for measure in 'host asks, replay' 'host asks, replay of a graph of one node' 'host asks, kernel by kernel' \
+    'device from first to last, replay' 'graphs kept' 'device memory of a graph, measured' \
+    'device memory booked, peak' 'device memory taken of the driver'; do
     expect "\"measure\": \"small, $measure\"" model.jsonl
 done
 # Both kinds of text were of one plan: its first run eager, its second captured, all others replayed.

@@ -1,7 +1,7 @@
-/* A library with the few functions that the benchmarks ask of cuBLASLt, on the memory of the emulated device, to see that they use it
- * as it wants to be used and that they find its fastest algorithm. Of its four the first is slow, and wrong so that it is known when
- * it was taken; the second cannot be had; the third refuses when it is asked; the fourth is fast. Its time is the host's: the emulated
- * device has to work at once. */
+/* A library with the few functions that the benchmarks ask of cuBLASLt, on the memory of the emulated device, to see that they use
+ * it as it wants to be used and that they find its fastest algorithm. Of its four the first is slow, and wrong so that it is known
+ * when it was taken; the second cannot be had; the third refuses when it is asked; the fourth is fast. Its time is the host's: the
+ * emulated device has to work at once. */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
