@@ -32,7 +32,7 @@ static const struct layer layers[] = {
     { "linear qwen up, gate", 6144, 1024, LINEAR_SILU_GATE, false, false },
     { "linear qwen down", 1024, 3072, LINEAR_NONE, true, true },
 };
-enum { LAYERS = sizeof layers / sizeof *layers, TILED_LAYERS = 4, QUICK_ROWS = 33, QUICK_PART = 4 };
+enum { LAYERS = sizeof layers / sizeof *layers, QUICK_ROWS = 33, QUICK_PART = 4 };
 
 /* Device memory of a case. PRODUCT: what cuBLASLt leaves. */
 enum { WEIGHT, BIAS, X, Y, PRODUCT, RESIDUAL, BIAS_BF16, WEIGHT_SCALES, X_SCALES, NORM, NORMED, COPY, MEMORIES };
@@ -351,9 +351,16 @@ static void bench_tiles_of(struct bench *bench, const struct layer *layer, int r
 
 void bench_tiles(struct bench *bench)
 {
-    static const int rows[] = { 128, 512, 4096, 16384, 32768 };
-    for (int i = 0; i < (bench->quick ? 1 : TILED_LAYERS); i++) {
-        const struct layer layer = bench->quick ? small_of(&layers[i]) : layers[i];
+    static const int          rows[]  = { 128, 512, 4096, 16384, 32768 };
+    static const struct layer tiled[] = {
+        { "linear base qkv", 2304, 768, LINEAR_NONE, false, false },
+        { "linear base out", 768, 768, LINEAR_NONE, true, false },
+        { "linear base up, gelu", 3072, 768, LINEAR_GELU_ERF, false, false },
+        { "linear base up, without gelu", 3072, 768, LINEAR_NONE, false, false },
+        { "linear base down", 768, 3072, LINEAR_NONE, true, false },
+    };
+    for (size_t i = 0; i < (bench->quick ? 1 : sizeof tiled / sizeof *tiled); i++) {
+        const struct layer layer = bench->quick ? small_of(&tiled[i]) : tiled[i];
         for (size_t j = 0; j < (bench->quick ? 1 : sizeof rows / sizeof *rows); j++)
             bench_tiles_of(bench, &layer, bench->quick ? QUICK_ROWS : rows[j]);
     }

@@ -182,9 +182,12 @@ def made(make):
 
 # ---- what is timed ----
 
+ALL_KINDS = ("cudnn", "flash", "mem_efficient", "math")
+
+
 def allow(torch, *kinds):
-    """PyTorch's attention may use these kernels alone: none that asks at every call, which a text alone would wait for."""
-    for kind in ("cudnn", "flash", "mem_efficient", "math"):
+    """PyTorch's attention may use these kernels alone, from now on: a text alone would wait for who says so at every call."""
+    for kind in ALL_KINDS:
         getattr(torch.backends.cuda, f"enable_{kind}_sdp")(kind in kinds)
 
 
@@ -205,7 +208,7 @@ def allow_fastest(torch, folder, batch):
                 times[kind] = min(times.get(kind, 1e9), time.perf_counter() - begun)
         except RuntimeError:
             continue
-    allow(torch, min(times, key=times.get, default="math"))
+    allow(torch, *sorted(times, key=times.get)[:1] or ALL_KINDS)
 
 
 def captured(torch, run, example):
@@ -236,6 +239,7 @@ def with_torch(torch, device, folder, lengths, way, dry):
     are compiled, and the whole captured; "whole": torch.compile of it all with reduce-overhead."""
     work = batches_of(torch, device, lengths, configuration(folder)["vocab_size"], dry)
     example = work[0][1]
+    allow(torch, *ALL_KINDS)
     if example[2] is None:
         attend = attention_equal(torch)
         if device == "cuda":
@@ -265,7 +269,7 @@ def with_sentence_transformers(torch, device, folder, lengths, tokenizes):
     """In batches sorted by length and padded, as its encode makes them: with its tokenizer, of letters, a token each; or the
     network alone with bench_model's ids."""
     from sentence_transformers import SentenceTransformer
-    allow(torch, "cudnn", "flash", "mem_efficient", "math")
+    allow(torch, *ALL_KINDS)
     network = SentenceTransformer(folder, device=device, local_files_only=True).to(torch.bfloat16)
     if tokenizes:
         texts = ["a " * (length - 2) for length in lengths]  # two more stand around every text

@@ -37,7 +37,7 @@ def mixed_lengths(tokens):
         lengths.append(length)
 
 
-def random_values(torch, count, spread):
+def random_values(torch, device, count, spread):
     """bench_random's in bf16: a linear congruence, so many steps of it at once as are done already."""
     state = torch.tensor([(count * 1664525 + 1013904223) & 0xffffffff])
     factor, addend = 1664525, 1013904223
@@ -45,7 +45,7 @@ def random_values(torch, count, spread):
         state = torch.cat((state, (state * factor + addend) & 0xffffffff))
         factor, addend = factor * factor & 0xffffffff, (factor + 1) * addend & 0xffffffff
     values = ((state[:min(count, RANDOM_VALUES)] >> 16).float() / 32768 - 1) * spread
-    cut = (values.view(torch.int32) & -65536).view(torch.float32).bfloat16()
+    cut = (values.view(torch.int32) & -65536).view(torch.float32).bfloat16().to(device)
     return cut.repeat(-(-count // len(cut)))[:count]
 
 
@@ -172,7 +172,8 @@ def packed_kernels(torch, q, k, v, starts, lengths, causal):
                lambda y: y)
     except ImportError as error:
         yield "varlen_attn by PyTorch", error, None
-    yield from nested_kernels(torch, q, many_k, many_v, starts, lengths, causal)
+    if min(lengths) != longest:  # those of one length have cuDNN's kernel without them
+        yield from nested_kernels(torch, q, many_k, many_v, starts, lengths, causal)
     for module, name in (("flash_attn", "flash-attn"), ("flash_attn_interface", "flash-attn 3")):
         try:
             function = __import__(module).flash_attn_varlen_func
@@ -206,7 +207,7 @@ def attention_cases(torch, device, dry):
                      + (", causal" if causal else ""))
             starts = torch.tensor([sum(lengths[:i]) for i in range(len(lengths) + 1)], device=device, dtype=torch.int32)
             # The very memory of bench_attention: rows of queries, keys and values side by side.
-            qkv = random_values(torch, sum(lengths) * (heads + 2 * kv_heads) * size, 2).to(device).view(sum(lengths), -1, size)
+            qkv = random_values(torch, device, sum(lengths) * (heads + 2 * kv_heads) * size, 2).view(sum(lengths), -1, size)
             q, k, v = qkv.split((heads, kv_heads, kv_heads), dim=1)
             # All tensors of a shape are dropped before those of the next are made.
             kernels = list(equal_kernels(torch, device, q, k, v, length, causal)) if length else []

@@ -265,8 +265,8 @@ def main():
         json.dump(results, file, indent=1)
     if results["kernels"]:
         with open(path + ".svg", "w", encoding="utf-8") as file:
-            file.write(draw(results["kernels"],
-                            f"{results['kernels'][0]['device']}: how much of its limit a kernel reaches; the mark is the best peer"))
+            device = results["kernels"][0]["device"]
+            file.write(draw(results["kernels"], f"{device}: how much of its limit a kernel reaches; the mark is the best peer"))
     print(f"\nwritten: {path}.json" + (f" and {path}.svg" if results["kernels"] else ""))
     return status(results)
 
