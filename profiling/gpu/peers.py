@@ -136,6 +136,20 @@ def equal_kernels(torch, device, q, k, v, length, causal):
                lambda y: y.transpose(1, 2).flatten(0, 1))
 
 
+def padded_kernels(torch, q, k, v, lengths, causal):
+    """For texts of several lengths, padded to the longest before the clock starts: cuDNN takes none of these otherwise. Causal ones
+    see no padding; the others are kept from it by a mask."""
+    attention = torch.nn.attention
+    q, k, v = (torch.nn.utils.rnn.pad_sequence(x.split(lengths), batch_first=True).transpose(1, 2) for x in (q, k, v))
+    alive = torch.arange(max(lengths), device=q.device)[None] < torch.tensor(lengths, device=q.device)[:, None]
+    mask = None if causal else alive[:, None, None].expand(-1, 1, max(lengths), -1)
+
+    def run():
+        with attention.sdpa_kernel(attention.SDPBackend.CUDNN_ATTENTION if q.is_cuda else attention.SDPBackend.MATH):
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    yield "padded to the longest by PyTorch, cuDNN", run, lambda y: y.transpose(1, 2)[alive]
+
+
 def nested_kernels(torch, q, k, v, starts, lengths, causal):
     """For packed texts as nested tensors, whose lengths PyTorch knows."""
     attention = torch.nn.attention
@@ -173,6 +187,7 @@ def packed_kernels(torch, q, k, v, starts, lengths, causal):
     except ImportError as error:
         yield "varlen_attn by PyTorch", error, None
     if min(lengths) != longest:  # those of one length have cuDNN's kernel without them
+        yield from padded_kernels(torch, q, many_k, many_v, lengths, causal)
         yield from nested_kernels(torch, q, many_k, many_v, starts, lengths, causal)
     for module, name in (("flash_attn", "flash-attn"), ("flash_attn_interface", "flash-attn 3")):
         try:
