@@ -35,7 +35,7 @@ static const struct layer layers[] = {
 enum { LAYERS = sizeof layers / sizeof *layers, QUICK_ROWS = 33, QUICK_PART = 4 };
 
 /* Device memory of a case. PRODUCT: what cuBLASLt leaves. */
-enum { WEIGHT, BIAS, X, Y, PRODUCT, RESIDUAL, BIAS_BF16, WEIGHT_SCALES, X_SCALES, NORM, NORMED, COPY, MEMORIES };
+enum { WEIGHT, BIAS, X, Y, PRODUCT, RESIDUAL, BIAS_BF16, WEIGHT_SCALES, X_SCALES, NORM, NORMED, COPY, COPY_SCALES, MEMORIES };
 
 struct linear_case {
     const struct layer       *layer;
@@ -142,6 +142,7 @@ static void take_memory(struct linear_case *work, enum dtype operands)
         [NORM]          = bench_random(DTYPE_F32, 2 * n, 1),
         [NORMED]        = layer->residual ? bench_memory(outputs * 4) : NULL,
         [COPY]          = layer->residual ? bench_memory(outputs * 2) : NULL,
+        [COPY_SCALES]   = bench_memory(rows * 4),
     };
     memcpy(work->memory, memory, sizeof memory);
 }
@@ -150,12 +151,14 @@ static void describe_norm(struct linear_case *work)
 {
     const struct layer *layer  = work->layer;
     const size_t        stride = (size_t)layer->n * 4;
+    const bool          narrow = work->weight.type == DTYPE_F8_E4M3;
     float *const        weight = work->memory[NORM], *shift = layer->rms ? NULL : weight + layer->n;
     float *const        sum = layer->rms ? work->memory[Y] : NULL, *y = layer->rms ? NULL : work->memory[NORMED];
     work->norm = (struct linear_norm_args){
         .linear = work->args,
         .norm   = { .weight = weight, .bias = shift, .width = layer->n, .epsilon = 1e-6f, .y = y, .y_stride = stride,
-                    .copy = work->memory[COPY], .copy_stride = stride / 2, .copy_type = DTYPE_BF16 },
+                    .copy = work->memory[COPY], .copy_stride = narrow ? stride / 4 : stride / 2, .copy_type = work->weight.type,
+                    .copy_scales = work->memory[COPY_SCALES] },
         .rms    = layer->rms,
     };
     work->norm.linear.y = sum;
@@ -235,6 +238,11 @@ static void time_peer(struct bench *bench, const char *name, bench_launch *run, 
     }
 }
 
+static const char *apart_name(const struct linear_case *work)
+{
+    return work->weight.type == DTYPE_F8_E4M3 ? "cuBLASLt of e4m3, epilogue apart" : "cuBLASLt, epilogue apart";
+}
+
 /* Its peers: with the same epilogue as a kernel of its own, and what cuBLASLt can fuse: a bias, GELU by tanh, a residual. */
 static void time_layer(struct bench *bench, struct linear_case *work)
 {
@@ -247,7 +255,7 @@ static void time_layer(struct bench *bench, struct linear_case *work)
     bench_time(bench, &work->launch, run_linear, work);
     if (bench->row.seconds > 0 && bench->cublaslt) {
         const struct bench_sample ours = take_sample(y);
-        time_peer(bench, narrow ? "cuBLASLt of e4m3, epilogue apart" : "cuBLASLt, epilogue apart", run_apart, work, y, &ours);
+        time_peer(bench, apart_name(work), run_apart, work, y, &ours);
         if (fuses)
             time_peer(bench, "cuBLASLt, fused", run_fused, work, fused, &ours);
     }
@@ -268,15 +276,19 @@ static void time_plain(struct bench *bench, struct linear_case *work)
     bench_print(&bench->device, &bench->row);
 }
 
+/* The copy for the next linear is compared; of fp8, whose peer leaves that in bf16, what else there is in f32. */
 static void time_norm(struct bench *bench, struct linear_case *work)
 {
-    const struct place copy = { work->memory[COPY], DTYPE_BF16, (size_t)work->rows * (size_t)work->layer->n };
+    const bool         narrow = work->weight.type == DTYPE_F8_E4M3;
+    const size_t       count  = (size_t)work->rows * (size_t)work->layer->n;
+    const struct place copy = { work->memory[COPY], DTYPE_BF16, count };
+    const struct place wide = { work->memory[work->layer->rms ? Y : NORMED], DTYPE_F32, count }, place = narrow ? wide : copy;
     snprintf(bench->name, sizeof bench->name, "%s, norm", work->layer->name);
-    bench->row = (struct bench_row){ .kernel = bench->name, .shape = bench->shape };
+    bench->row = (struct bench_row){ .kernel = bench->name, .shape = bench->shape, .rate = narrow ? 2 : 1 };
     bench_time(bench, &work->launch, run_norm, work);
     if (bench->row.seconds > 0 && bench->cublaslt) {
-        const struct bench_sample ours = take_sample(copy);
-        time_peer(bench, "cuBLASLt, epilogue apart", run_norm_apart, work, copy, &ours);
+        const struct bench_sample ours = take_sample(place);
+        time_peer(bench, apart_name(work), run_norm_apart, work, place, &ours);
     }
     bench_print(&bench->device, &bench->row);
 }
@@ -295,14 +307,14 @@ static void bench_linear(struct bench *bench, const struct layer *layer, enum dt
     struct linear_case work;
     make_linear(bench, &work, layer, operands, rows);
     time_layer(bench, &work);
+    if (layer->residual)
+        time_norm(bench, &work);
     if (operands == DTYPE_BF16) {
         time_plain(bench, &work);
         if (layer->act != LINEAR_NONE || layer->residual)
             time_epilogue(bench, &work, "epilogue", run_epilogue);
-        if (layer->residual) {
-            time_norm(bench, &work);
+        if (layer->residual)
             time_epilogue(bench, &work, "epilogue with norm", run_epilogue_norm);
-        }
     }
     drop_linear(&work);
 }

@@ -19,6 +19,7 @@ for size in 32 64 72 80 96 128 256; do
     expect "sequences of 16 to 90, [0-9]* heads of $size," bench.jsonl
 done
 expect '576 x 192, fp8.*cuBLASLt of e4m3, epilogue apart' bench.jsonl
+expect '"linear base out, norm", "shape": "33 x 192 x 192, fp8.*cuBLASLt of e4m3, epilogue apart' bench.jsonl
 # All peers did what we did. The slow algorithm, which comes first, did not; it is taken only where the machine stalls for so long.
 python3 - "$work/bench.jsonl" <<'END'
 import json, sys
