@@ -3,6 +3,9 @@
  * A launcher checks its arguments, chooses a configuration and ends in KERNEL_LAUNCH, which tells the profiler what the kernel
  * moves and computes, asks for the shared memory, launches, and returns the status from the launcher.
  *
+ * How much shared memory a kernel may be given is kept with the kernel, not with the launch, and launches of several threads
+ * pass one another between the asking and the launch: so a kernel asks for one size, whatever the shapes.
+ *
  * .cu files include this first: where kernels are emulated, gridDim and its like become macros after it.
  */
 #ifndef RECTO_KERNELS_CUDA_LAUNCH_H
@@ -19,7 +22,7 @@ struct kernel_shape {
     double      bytes, operations;  /* as struct cuda_cost has them */
     dim3        grid;
     int         threads;
-    int         shared_bytes;       /* dynamic */
+    int         shared_bytes;       /* dynamic; the same in all launches of a kernel */
     int         cluster;            /* blocks along x that form a cluster, be it one alone; 0: the kernel knows of none */
 };
 

@@ -39,10 +39,11 @@ FRAGMENT int norm_stages(int consumers, int columns)
     return stages < NORM_STAGES_MOST ? stages : NORM_STAGES_MOST;
 }
 
-FRAGMENT int norm_shared_bytes(int consumers, int columns, int groups)
+/* Enough for the widest row, whatever its width: a kernel has one size of shared memory (launch.h). */
+FRAGMENT int norm_shared_bytes(int consumers, int columns)
 {
     return norm_stages(consumers, columns) * ((consumers * 64 + columns) * WGMMA_ROW_BYTES + 3 * 8) +
-           consumers * 4 * (exchange_bytes(groups) + EXCHANGE_BARRIERS * 8);
+           consumers * 4 * (exchange_bytes(LINEAR_NORM_CLUSTER * columns / EXCHANGE_GROUP) + EXCHANGE_BARRIERS * 8);
 }
 
 /* Shared memory: stages of x, of the weight, what the warps' exchanges bring, barriers. */
@@ -344,8 +345,7 @@ template <int CONSUMERS, int COLUMNS, class T>
 __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) linear_norm_wgmma(const __grid_constant__ struct norm_work w)
 {
     constexpr int ROWS = 64 * CONSUMERS;
-    static_assert(norm_shared_bytes(CONSUMERS, COLUMNS, LINEAR_NORM_CLUSTER * COLUMNS / EXCHANGE_GROUP) <= 227 << 10,
-                  "a block has 227 KiB");
+    static_assert(norm_shared_bytes(CONSUMERS, COLUMNS) <= 227 << 10, "a block has 227 KiB");
     SHARED_DYNAMIC(uint8_t, shared, 1024);
     const struct norm_places p    = norm_places_of<CONSUMERS, COLUMNS>(shared, w.groups);
     const int                live = live_count(w.rows);
@@ -447,7 +447,7 @@ extern "C" cudaError_t linear_norm_launch(const struct cuda_launch *launch, cons
     shape.cluster             = w.blocks;
     shape.grid                = dim3((unsigned)(w.blocks * (tiles < most ? tiles : most)));
     shape.threads             = 128 * (consumers + 1);
-    shape.shared_bytes        = norm_shared_bytes(consumers, tile.columns, w.groups);
+    shape.shared_bytes        = norm_shared_bytes(consumers, tile.columns);
     KERNEL_LAUNCH(launch, shape, norm_handle(variant, weight->type == DTYPE_F8_E4M3), &w);
 }
 

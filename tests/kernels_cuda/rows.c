@@ -165,8 +165,8 @@ static void norm_e4m3_of(int rows, int width, int gap)
     struct matrix y = matrix_new(DTYPE_F32, rows + 1, width, gap), plain = matrix_new(DTYPE_F32, rows + 1, width, gap);
     struct matrix copy = matrix_new(DTYPE_F8_E4M3, rows + 1, width, 5), scales = matrix_new(DTYPE_F32, 1, rows + 1, 0);
     const struct norm_args without = { .x = (float *)(void *)x.device, .x_stride = x.stride,
-                                       .weight = (float *)(void *)weight.device, .width = width, .epsilon = 1e-6f, .y = (float *)(void *)plain.device,
-                                       .y_stride = plain.stride };
+                                       .weight = (float *)(void *)weight.device, .width = width, .epsilon = 1e-6f,
+                                       .y = (float *)(void *)plain.device, .y_stride = plain.stride };
     struct norm_args       args    = without;
     args.y = (float *)(void *)y.device, args.copy = copy.device, args.copy_stride = copy.stride;
     args.copy_type = DTYPE_F8_E4M3, args.copy_scales = (float *)(void *)scales.device;
