@@ -63,7 +63,8 @@ typedef struct recto_error {
 RECTO_API const char *recto_version(void);                   /* "0.1.0" */
 RECTO_API const char *recto_status_name(recto_status status); /* "budget", "model", ... */
 
-/* ---- Engine: a device, a byte budget, threads. Any thread may use it at any time; close it last and alone. ---- */
+/* ---- Engine: a device, a byte budget, threads. Any thread may use it at any time, and whatever GPU it has chosen for work of its
+ * own is chosen still when a call returns; a forked child may not use it. Close it last and alone. ---- */
 
 typedef struct recto_engine recto_engine;
 
@@ -76,7 +77,8 @@ typedef struct recto_engine_options {
     uint32_t     struct_size;
     recto_device device;        /* default: RECTO_DEVICE, else CUDA where there is one, else the CPU */
     uint64_t     host_bytes;    /* bytes of host memory, never exceeded; default: RECTO_MEMORY, else no ceiling */
-    uint64_t     device_bytes;  /* bytes of device memory; default: no ceiling */
+    uint64_t     device_bytes;  /* bytes of device memory; default: no ceiling. What a GPU's driver takes for itself, there and on
+                                 * the host (its context, the code of kernels, streams), is in neither count */
     uint32_t     threads;       /* default: RECTO_THREADS, else what affinity and control group grant */
     recto_log   *log;           /* default: silence */
     void        *log_user;

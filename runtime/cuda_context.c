@@ -9,6 +9,25 @@
 /* The oldest driver that serves programs of this runtime: any of the same major version. */
 enum { DRIVER_LEAST = CUDART_VERSION / 1000 * 1000, ENTRY_VERSION = 12000 };
 
+/* ---- The calling thread ---- */
+
+struct cuda_stay cuda_context_enter(const struct cuda_context *context)
+{
+    struct cuda_stay stay = { .mode = cudaStreamCaptureModeThreadLocal };
+    stay.is_current       = context->primary && context->driver.context_push(context->primary) == CUDA_SUCCESS;
+    stay.is_apart         = cudaThreadExchangeStreamCaptureMode(&stay.mode) == cudaSuccess;
+    return stay;
+}
+
+void cuda_context_leave(const struct cuda_context *context, struct cuda_stay stay)
+{
+    CUcontext own;
+    if (stay.is_apart)
+        cudaThreadExchangeStreamCaptureMode(&stay.mode);
+    if (stay.is_current)
+        context->driver.context_pop(&own);
+}
+
 /* ---- Failing ---- */
 
 status cuda_context_check(struct cuda_context *context, struct error *error)
@@ -39,14 +58,9 @@ static status lose(struct cuda_context *context, cudaError_t code, const char *w
     return cuda_context_check(context, error);
 }
 
-status cuda_context_fail(struct cuda_context *context, cudaError_t code, struct error *error, const char *format, ...)
+static status judge(struct cuda_context *context, cudaError_t code, const char *what, struct error *error)
 {
-    char    what[160];
-    size_t  free_bytes = 0, total = 0;
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(what, sizeof what, format, arguments);
-    va_end(arguments);
+    size_t free_bytes = 0, total = 0;
     cudaGetLastError();  /* ours to report; the next call's error shall be its own */
     if (atomic_load(&context->is_lost))
         return cuda_context_check(context, error);
@@ -59,6 +73,19 @@ status cuda_context_fail(struct cuda_context *context, cudaError_t code, struct 
         return error_set(error, STATUS_BUDGET, "cuda: the GPU '%s' gave no memory for %s", context->name, what);
     cudaGetLastError();
     return error_set(error, STATUS_DEVICE, "cuda: %s failed: %s (%s)", what, cudaGetErrorString(code), cudaGetErrorName(code));
+}
+
+status cuda_context_fail(struct cuda_context *context, cudaError_t code, struct error *error, const char *format, ...)
+{
+    char    what[160];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    const struct cuda_stay stay   = cuda_context_enter(context);
+    const status           result = judge(context, code, what, error);
+    cuda_context_leave(context, stay);
+    return result;
 }
 
 /* A call that fails may not have waited. On a lost device the second one fails as well, and nothing runs any more. */
@@ -94,6 +121,8 @@ static status refuse(cudaError_t code, bool *absent, struct error *error)
         return error_set(error, STATUS_DEVICE, "the NVIDIA driver finds no GPU that this process may use");
     if (code == cudaErrorMemoryAllocation)
         return error_set(error, STATUS_DEVICE, "the GPU has no memory left to begin with");
+    if (code == cudaErrorDevicesUnavailable)
+        return error_set(error, STATUS_DEVICE, "the GPU's compute mode keeps this process out: prohibited, or one process's alone");
     return error_set(error, STATUS_DEVICE, "the GPU cannot be used: %s (%s)", cudaGetErrorString(code),
                      cudaGetErrorName(code));
 }
@@ -115,6 +144,10 @@ static cudaError_t find_driver(struct cuda_driver *driver, struct cuda_facts *fa
         const char *name;
         void       *function;
     } table[] = {
+        { "cuDevicePrimaryCtxRetain", &driver->context_retain },
+        { "cuDevicePrimaryCtxRelease", &driver->context_release },
+        { "cuCtxPushCurrent", &driver->context_push },
+        { "cuCtxPopCurrent", &driver->context_pop },
         { "cuMemAddressReserve", &driver->address_reserve },
         { "cuMemAddressFree", &driver->address_free },
         { "cuMemCreate", &driver->create },
@@ -145,6 +178,27 @@ static cudaError_t describe(struct cuda_context *context)
     return cudaSuccess;
 }
 
+static bool is_prohibited(void)
+{
+    int mode = 0;
+    return cudaDeviceGetAttribute(&mode, cudaDevAttrComputeMode, 0) == cudaSuccess && mode == cudaComputeModeProhibited;
+}
+
+/* Makes the context, which is the first memory that is taken. The runtime is told in its own words: it then holds the context for
+ * as long as the process lives, whoever else gives it back. */
+static cudaError_t begin(struct cuda_context *context)
+{
+    CUresult code = context->driver.context_retain(&context->primary, 0);
+    if (code != CUDA_SUCCESS) {
+        context->primary = NULL;
+        return code == CUDA_ERROR_UNKNOWN && is_prohibited() ? cudaErrorDevicesUnavailable : (cudaError_t)code;
+    }
+    const struct cuda_stay stay   = cuda_context_enter(context);
+    cudaError_t            result = cudaSetDevice(0);
+    cuda_context_leave(context, stay);
+    return result;
+}
+
 status cuda_context_open(struct cuda_context *context, struct pool *host_pool, struct pool *device_pool, bool *absent,
                          struct error *error)
 {
@@ -156,8 +210,6 @@ status cuda_context_open(struct cuda_context *context, struct pool *host_pool, s
     if (code == cudaSuccess && count == 0)
         code = cudaErrorNoDevice;
     if (code == cudaSuccess)
-        code = cudaSetDevice(0);  /* makes the context: the first memory that is taken */
-    if (code == cudaSuccess)
         code = describe(context);
     if (code == cudaSuccess)
         code = find_driver(&context->driver, &context->facts);
@@ -167,8 +219,16 @@ status cuda_context_open(struct cuda_context *context, struct pool *host_pool, s
     if (!context->kernels)
         return error_set(error, STATUS_DEVICE, "the GPU '%s' is of architecture %d.%d, there are kernels from 8.0 on",
                          context->name, context->facts.architecture / 10, context->facts.architecture % 10);
+    code = begin(context);
+    if (code != cudaSuccess)
+        return refuse(code, absent, error);
     code = (cudaError_t)vmem_cuda_open(context);
-    return code == cudaSuccess ? STATUS_OK : cuda_context_fail(context, code, error, "asking how memory is divided");
+    return code == cudaSuccess ? STATUS_OK : cuda_context_fail(context, code, error, "a first piece of memory");
 }
 
-void cuda_context_close(struct cuda_context *context) { pthread_mutex_destroy(&context->lock); }
+void cuda_context_close(struct cuda_context *context)
+{
+    if (context->primary)
+        context->driver.context_release(0);
+    pthread_mutex_destroy(&context->lock);
+}

@@ -9,6 +9,15 @@
  * Errors are of two kinds. Most are over when the call returns: memory that is not there, a launch that was refused. After a
  * fault of the device (an illegal address, a failed kernel) every later call of the process fails: the device is lost, which is
  * remembered with its first reason, and all further work is refused with it. Which kind an error is, is asked of the device.
+ *
+ * Threads. CUDA keeps for each thread which device its calls are for, and threads here are the program's: they may have chosen
+ * another device, or none, and the driver's own functions then work for that. And while any thread captures in the mode that is
+ * everybody's, as a program around us may, most calls of all others are refused and spoil its capture. So whatever calls CUDA
+ * does it between cuda_context_enter and cuda_context_leave.
+ *
+ * Beside the budget. The pools book what is asked for: weights, arenas, pinned memory, graphs by an estimate. What the driver takes
+ * for itself nobody is told: on the device its context (some hundred MiB: memory of threads that spill, queues) and the code of
+ * kernels, each loaded when it is first launched; on the host what it keeps of both, and of every stream and graph.
  */
 #ifndef RECTO_RUNTIME_CUDA_CONTEXT_H
 #define RECTO_RUNTIME_CUDA_CONTEXT_H
@@ -22,8 +31,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* The driver's virtual memory. Asked for by name, so that a program starts where there is no driver. */
+/* The driver's contexts and virtual memory. Asked for by name, so that a program starts where there is no driver. */
 struct cuda_driver {
+    CUresult (*context_retain)(CUcontext *context, CUdevice device);
+    CUresult (*context_release)(CUdevice device);
+    CUresult (*context_push)(CUcontext context);
+    CUresult (*context_pop)(CUcontext *context);
     CUresult (*address_reserve)(CUdeviceptr *address, size_t bytes, size_t alignment, CUdeviceptr wish, unsigned long long flags);
     CUresult (*address_free)(CUdeviceptr address, size_t bytes);
     CUresult (*create)(CUmemGenericAllocationHandle *handle, size_t bytes, const CUmemAllocationProp *property,
@@ -41,6 +54,7 @@ struct cuda_context {
     struct pool               *device_pool;  /* device memory: the caller's */
     struct cuda_facts          facts;
     struct cuda_driver         driver;
+    CUcontext                  primary;      /* the device's own, which the runtime uses too; null: not retained */
     const struct cuda_kernels *kernels;
     struct vmem                memory;
     struct cuda_ranges         ranges;
@@ -52,10 +66,21 @@ struct cuda_context {
 };
 
 /* Finds the first device that is visible. STATUS_DEVICE with one sentence where there is none that can be used; `absent` then
- * says whether there is no device at all, rather than one that cannot be used. */
+ * says whether there is no device at all, rather than one that cannot be used. Of one that is too old nothing is taken. */
 MUST_CHECK status cuda_context_open(struct cuda_context *context, struct pool *host_pool, struct pool *device_pool, bool *absent,
                                     struct error *error);
 void cuda_context_close(struct cuda_context *context);
+
+/* What a thread had before. False: the driver refused to change it, and will refuse what cannot do without. */
+struct cuda_stay {
+    bool                       is_current, is_apart;
+    enum cudaStreamCaptureMode mode;
+};
+
+/* From here to cuda_context_leave the calling thread's calls are for the device, and have nothing to do with captures of other
+ * threads; then it has again what it had. Pairs may nest. */
+struct cuda_stay cuda_context_enter(const struct cuda_context *context);
+void             cuda_context_leave(const struct cuda_context *context, struct cuda_stay stay);
 
 /* STATUS_DEVICE with the first reason once the device is lost. */
 MUST_CHECK status cuda_context_check(struct cuda_context *context, struct error *error);

@@ -19,7 +19,7 @@ struct cuda_graph {
     cudaGraphExec_t    executable;  /* null: none yet */
     size_t             bytes;
     uint64_t           used;        /* when, in takes */
-    int                runs;
+    int                runs;        /* that succeeded kernel by kernel: all kernels are loaded, which a capture must not do */
     int                failures;    /* captures that did not succeed */
     bool               is_taken;
 };

@@ -25,7 +25,9 @@ status cuda_lane_open(const struct device *device, struct lane **lane, struct er
         return result;
     struct lane *opened = block;
     *opened             = (struct lane){ .device = cuda };
-    cudaError_t code    = cudaStreamCreateWithFlags(&opened->stream, cudaStreamNonBlocking);
+    const struct cuda_stay stay = cuda_context_enter(&cuda->context);
+    cudaError_t            code = cudaStreamCreateWithFlags(&opened->stream, cudaStreamNonBlocking);
+    cuda_context_leave(&cuda->context, stay);
     if (code != cudaSuccess) {
         pool_free(cuda->context.host_pool, block);
         return cuda_context_fail(&cuda->context, code, error, "the opening of a stream");
@@ -49,9 +51,11 @@ void cuda_lane_close(struct lane *lane)
 {
     if (!lane)
         return;
+    const struct cuda_stay stay = cuda_context_enter(&lane->device->context);
     cuda_graphs_forget(&lane->device->graphs, NULL, lane);
     cudaStreamDestroy(lane->stream);  /* every run has waited: nothing is pending */
     release_staging(lane);
+    cuda_context_leave(&lane->device->context, stay);
     pool_free(lane->device->context.host_pool, lane);
 }
 
@@ -82,8 +86,11 @@ status cuda_lane_fit(struct lane *lane, struct run *run, struct error *error)
 {
     struct cuda_layout layout = cuda_layout_of(run->plan);
     status             result = cuda_context_check(&lane->device->context, error);
-    if (result == STATUS_OK && layout.staging_bytes > lane->staging_bytes)
-        result = grow_staging(lane, layout.staging_bytes, error);
+    if (result == STATUS_OK && layout.staging_bytes > lane->staging_bytes) {
+        const struct cuda_stay stay = cuda_context_enter(&lane->device->context);
+        result                      = grow_staging(lane, layout.staging_bytes, error);
+        cuda_context_leave(&lane->device->context, stay);
+    }
     if (result != STATUS_OK)
         return result;
     run->host = (struct run_host){ .ids       = (void *)(lane->staging + layout.ids),
@@ -203,7 +210,7 @@ static status try_graph(struct lane *lane, const struct run *run, struct cuda_gr
     reason->message[0] = 0;
     if (!entry)
         return error_set(reason, STATUS_BUDGET, "all %d graphs are in use", CUDA_GRAPHS_MOST);
-    if (entry->runs++ == 0)
+    if (entry->runs == 0)
         return STATUS_BUDGET;
     if (!entry->executable && entry->failures >= CAPTURE_TRIES)
         return error_set(reason, STATUS_DEVICE, "the capture of this plan has failed %d times", CAPTURE_TRIES);
@@ -237,6 +244,8 @@ static status compute(struct lane *lane, const struct run *run, struct error *er
         bool first = !reason.message[0];
         count(lane, first ? &device->usage.eager : &device->usage.fallbacks, first ? NULL : reason.message);
         result = compute_eagerly(lane, run, NULL, error);
+        if (entry)
+            entry->runs += result == STATUS_OK;
     }
     if (entry)
         cuda_graphs_return(&device->graphs, entry);
@@ -250,9 +259,11 @@ status cuda_lane_run(struct lane *lane, const struct run *run, struct run_times 
     status              result = cuda_context_check(&device->context, error);
     if (result != STATUS_OK)
         return result;
-    *live = (struct cuda_live){ run->live.tokens, run->live.sequences };
+    *live                       = (struct cuda_live){ run->live.tokens, run->live.sequences };
+    const struct cuda_stay stay = cuda_context_enter(&device->context);
     cuda_ranges_push_count(&device->context.ranges, "run", (uint64_t)run->live.tokens);
     result = times ? compute_timed(lane, run, times, error) : compute(lane, run, error);
     cuda_ranges_pop(&device->context.ranges);
+    cuda_context_leave(&device->context, stay);
     return result;
 }

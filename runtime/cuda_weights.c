@@ -97,7 +97,8 @@ static cudaError_t put_some(struct device_weights *w, size_t offset, const void 
 
 status cuda_weights_put(struct device_weights *w, size_t offset, const void *data, size_t bytes, struct error *error)
 {
-    status result = w->stream ? STATUS_OK : begin_upload(w, error);
+    const struct cuda_stay stay   = cuda_context_enter(w->context);
+    status                 result = w->stream ? STATUS_OK : begin_upload(w, error);
     if (result == STATUS_OK && (offset > w->bytes || bytes > w->bytes - offset))
         result = error_set(error, STATUS_INTERNAL, "cuda: weights at %zu to %zu, beyond %zu", offset, offset + bytes, w->bytes);
     for (size_t done = 0; done < bytes && result == STATUS_OK; done += w->buffer_bytes) {
@@ -106,12 +107,15 @@ status cuda_weights_put(struct device_weights *w, size_t offset, const void *dat
         if (code != cudaSuccess)
             result = cuda_context_fail(w->context, code, error, "the upload of weights");
     }
+    cuda_context_leave(w->context, stay);
     return result;
 }
 
 status cuda_weights_finish(struct device_weights *w, struct error *error)
 {
-    cudaError_t code = end_upload(w);
+    const struct cuda_stay stay = cuda_context_enter(w->context);
+    cudaError_t            code = end_upload(w);
+    cuda_context_leave(w->context, stay);
     return code == cudaSuccess ? STATUS_OK : cuda_context_fail(w->context, code, error, "the upload of weights");
 }
 
@@ -120,8 +124,10 @@ void cuda_weights_sleep(struct device_weights *w)
     const struct vmem *vmem = &w->context->memory;
     if (!w->is_awake)
         return;
+    const struct cuda_stay stay = cuda_context_enter(w->context);
     end_upload(w);
     vmem->unmap(vmem, w->base, 0, w->bytes);
+    cuda_context_leave(w->context, stay);
     pool_discharge(w->context->device_pool, MEMORY_WEIGHTS, w->bytes);
     w->is_awake = false;
 }

@@ -21,8 +21,10 @@ static size_t run_bytes(const struct plan *plan) { return cuda_layout_of(plan).a
 
 static void forget(const struct device *device, const struct plan *plan)
 {
-    struct cuda_device *cuda = device->backend;
+    struct cuda_device    *cuda = device->backend;
+    const struct cuda_stay stay = cuda_context_enter(&cuda->context);
     cuda_graphs_forget(&cuda->graphs, plan, NULL);
+    cuda_context_leave(&cuda->context, stay);
 }
 
 static void usage(const struct device *device, struct accelerator_usage *usage)
@@ -62,7 +64,7 @@ static void close_device(struct device *device)
 {
     struct cuda_device *cuda = device->backend;
     struct pool        *pool = cuda->context.host_pool;
-    cuda_graphs_close(&cuda->graphs);
+    cuda_graphs_close(&cuda->graphs);  /* lanes were closed, and with them their graphs */
     cuda_ranges_close(&cuda->context.ranges);
     cuda_context_close(&cuda->context);
     pthread_mutex_destroy(&cuda->lock);

@@ -14,8 +14,10 @@ static status cuda_reserve(const struct vmem *vmem, size_t bytes, void **address
 {
     const struct cuda_context *context = vmem->user;
     CUdeviceptr                start   = 0;
+    const struct cuda_stay     stay    = cuda_context_enter(context);
     CUresult                   code    = context->driver.address_reserve(&start, bytes, 0, 0, 0);
-    *address                           = (void *)(uintptr_t)start;
+    cuda_context_leave(context, stay);
+    *address = (void *)(uintptr_t)start;
     if (code == CUDA_ERROR_OUT_OF_MEMORY)  /* of addresses: a smaller range may be had */
         return error_set(error, STATUS_MEMORY, "cuda: cannot reserve %zu bytes of addresses", bytes);
     return code == CUDA_SUCCESS ? STATUS_OK : fail(vmem, code, error, "a reservation", bytes);
@@ -40,14 +42,17 @@ static CUresult map_piece(const struct cuda_driver *driver, CUdeviceptr address,
 static void cuda_unmap(const struct vmem *vmem, void *address, size_t offset, size_t bytes)
 {
     const struct cuda_context *context = vmem->user;
+    const struct cuda_stay     stay    = cuda_context_enter(context);
     for (size_t done = 0; done < bytes; done += vmem->granularity)
         context->driver.unmap(address_at(address, offset + done), vmem->granularity);
+    cuda_context_leave(context, stay);
 }
 
 /* All of it, or nothing. */
 static CUresult map_pieces(const struct vmem *vmem, void *address, size_t offset, size_t bytes)
 {
     const struct cuda_context *context = vmem->user;
+    const struct cuda_stay     stay    = cuda_context_enter(context);
     const CUmemAccessDesc      access  = { property.location, CU_MEM_ACCESS_FLAGS_PROT_READWRITE };
     size_t                     mapped  = 0;
     CUresult                   code    = CUDA_SUCCESS;
@@ -59,6 +64,7 @@ static CUresult map_pieces(const struct vmem *vmem, void *address, size_t offset
         code = context->driver.set_access(address_at(address, offset), bytes, &access, 1);
     if (code != CUDA_SUCCESS)
         cuda_unmap(vmem, address, offset, mapped);
+    cuda_context_leave(context, stay);
     return code;
 }
 
@@ -79,12 +85,32 @@ static status cuda_map(const struct vmem *vmem, void *address, size_t offset, si
 static void cuda_release(const struct vmem *vmem, void *address, size_t bytes)
 {
     const struct cuda_context *context = vmem->user;
+    const struct cuda_stay     stay    = cuda_context_enter(context);
     context->driver.address_free(address_at(address, 0), bytes);
+    cuda_context_leave(context, stay);
+}
+
+/* Devices that share their memory among machines may know these functions and refuse them: tried once, so that whoever chooses a
+ * device hears of it in time. */
+static CUresult try_once(const struct vmem *vmem)
+{
+    const struct cuda_driver *driver = &((const struct cuda_context *)vmem->user)->driver;
+    CUdeviceptr               start  = 0;
+    CUresult                  code   = driver->address_reserve(&start, vmem->granularity, 0, 0, 0);
+    if (code != CUDA_SUCCESS)
+        return code;
+    void *address = (void *)(uintptr_t)start;
+    code          = map_pieces(vmem, address, 0, vmem->granularity);
+    if (code == CUDA_SUCCESS)
+        cuda_unmap(vmem, address, 0, vmem->granularity);
+    driver->address_free(start, vmem->granularity);
+    return code;
 }
 
 CUresult vmem_cuda_open(struct cuda_context *context)
 {
     context->memory = (struct vmem){ .user = context, .reserve = cuda_reserve, .map = cuda_map, .unmap = cuda_unmap,
                                      .release = cuda_release };
-    return context->driver.granularity(&context->memory.granularity, &property, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
+    CUresult code = context->driver.granularity(&context->memory.granularity, &property, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
+    return code == CUDA_SUCCESS ? try_once(&context->memory) : code;
 }

@@ -9,7 +9,7 @@
 
 #include "runtime/cuda_context.h"
 
-/* Fills in context->memory. */
+/* Fills in context->memory, and sees that a piece can be mapped. */
 MUST_CHECK CUresult vmem_cuda_open(struct cuda_context *context);
 
 #endif

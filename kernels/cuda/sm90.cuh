@@ -11,6 +11,11 @@
 #include "kernels/cuda/fragments.cuh"
 #include "kernels/cuda/instructions.cuh"
 
+#ifdef RECTO_EMULATED  /* such kernels are refused on any other device there too */
+#undef EMU_ARCHITECTURE
+#define EMU_ARCHITECTURE 90
+#endif
+
 /* Whether a kernel of warpgroups fits into the registers that its launch gets: setmaxnreg waits for ever when the pool is too
  * small. `launch` is the count that ptxas gives at launch: 65536 / threads, rounded down to a multiple of 8. */
 constexpr bool sm90_registers_fit(int producers, int producer_registers, int consumers, int consumer_registers)

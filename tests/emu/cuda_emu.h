@@ -58,12 +58,13 @@ template <class... P> struct emu_signature {
         spread(kernel, args, typename emu_count<(int)sizeof...(P)>::type());
     }
 };
-template <class... P> inline const void *emu_handle(void (*kernel)(P...), const char *name)
+template <class... P> inline const void *emu_handle(void (*kernel)(P...), const char *name, int architecture)
 {
     typedef emu_signature<P...> signature;
-    return emu_kernel_add((const void *)kernel, name, signature::invoke, signature::bytes, (int)sizeof...(P));
+    return emu_kernel_add((const void *)kernel, name, signature::invoke, signature::bytes, (int)sizeof...(P), architecture);
 }
-#define KERNEL_HANDLE(...) emu_handle(__VA_ARGS__, #__VA_ARGS__)
+#define EMU_ARCHITECTURE 0  /* that the file is compiled for alone: sm90.cuh says 90 */
+#define KERNEL_HANDLE(...) emu_handle(__VA_ARGS__, #__VA_ARGS__, EMU_ARCHITECTURE)
 
 /* ---- shared memory ---- */
 

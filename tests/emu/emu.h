@@ -38,11 +38,13 @@ struct emu_kernel {
     emu_invoke   *invoke;
     const size_t *arg_bytes;     /* [args]: a host that keeps arguments for later (graphs, streams) copies this many of each */
     int           args;
+    int           architecture;  /* the only one that it is compiled for, 10 * major + minor; 0: any */
     int           shared_limit;  /* bytes of dynamic shared memory; 48 KiB until emu_kernel_allow */
 };
 
 /* Registers once, and returns `function`. Any thread. */
-const void *emu_kernel_add(const void *function, const char *name, emu_invoke *invoke, const size_t *arg_bytes, int args);
+const void *emu_kernel_add(const void *function, const char *name, emu_invoke *invoke, const size_t *arg_bytes, int args,
+                           int architecture);
 /* The kernel, valid for the life of the program; null for what was never registered. */
 const struct emu_kernel *emu_kernel_find(const void *function);
 /* cudaFuncAttributeMaxDynamicSharedMemorySize: up to 227 KiB. */

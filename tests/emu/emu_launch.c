@@ -46,7 +46,8 @@ static struct emu_kernel *kernel_of(const void *function)
     return NULL;
 }
 
-const void *emu_kernel_add(const void *function, const char *name, emu_invoke *invoke, const size_t *arg_bytes, int args)
+const void *emu_kernel_add(const void *function, const char *name, emu_invoke *invoke, const size_t *arg_bytes, int args,
+                           int architecture)
 {
     pthread_mutex_lock(&kernels_lock);
     if (!kernel_of(function)) {
@@ -55,7 +56,7 @@ const void *emu_kernel_add(const void *function, const char *name, emu_invoke *i
             fprintf(stderr, "[emu] no room for kernel %s\n", name);
             abort();
         }
-        *k = (struct emu_kernel){ function, name, invoke, arg_bytes, args, SHARED_DEFAULT };
+        *k = (struct emu_kernel){ function, name, invoke, arg_bytes, args, architecture, SHARED_DEFAULT };
         kernels[kernel_count++] = k;
     }
     pthread_mutex_unlock(&kernels_lock);

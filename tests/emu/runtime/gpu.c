@@ -160,6 +160,8 @@ int gpu_begin(void **state)
     struct emu_runtime_settings *settings = emu_runtime_settings();
     settings->absent                      = 0;
     settings->driver                      = 13000;
+    settings->idle                        = 0;
+    settings->prohibited                  = false;
     settings->architecture                = 90;
     settings->memory                      = (size_t)1 << 30;
     settings->granularity                 = 64 << 10;

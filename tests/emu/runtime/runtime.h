@@ -6,6 +6,10 @@
  * when a copy is done, not when it is asked for. Every call can be made to fail once. Everything that is opened and never
  * closed is named by emu_runtime_leaks. Any thread may call; one call is served at a time.
  *
+ * A thread has a stack of contexts: the runtime's calls bring the first device's along, the driver's do not; kernels are loaded when
+ * they are first wanted, which a capture forbids; a kernel for one architecture has no code for others. Where it is not known
+ * that a device allows a call, it is refused.
+ *
  * Errors stick as on a device: after a fault every call returns it, until emu_runtime_reset. What no error code can say (a
  * buffer freed under a pending copy) is a misuse: printed, kept, and asked for with emu_runtime_misuse.
  */
@@ -27,6 +31,8 @@ enum emu_runtime_order { EMU_RUNTIME_LATE, EMU_RUNTIME_AT_ONCE, EMU_RUNTIME_ANY 
 struct emu_runtime_settings {
     int      absent;        /* EMU_RUNTIME_ABSENT: 34, 35 or 100, the error of every call where there is no device; 0: there is */
     int      driver;        /* EMU_RUNTIME_DRIVER: its version, 13000 */
+    bool     prohibited;    /* EMU_RUNTIME_PROHIBITED: no process may compute, by the device's compute mode: 0 */
+    int      idle;          /* EMU_RUNTIME_IDLE: devices behind the one that works, up to 3, for which nobody may ask for work: 0 */
     int      architecture;  /* EMU_RUNTIME_ARCHITECTURE: 90 */
     int      processors;    /* EMU_RUNTIME_PROCESSORS: 4, so that few blocks fill the device */
     size_t   memory;        /* EMU_RUNTIME_MEMORY: bytes, 4 GiB */
@@ -50,6 +56,7 @@ struct emu_runtime_usage {
     size_t   device_bytes, device_peak;  /* physical memory in use, and most ever */
     size_t   host_bytes;                 /* pinned */
     int      streams, events, graphs, executables, reservations, handles, blocks;
+    int      contexts, retained;         /* primary contexts that were made, of all devices; references that the driver gave */
     uint64_t kernels, copies;            /* done by the device, those of graphs included */
     uint64_t launches;                   /* kernels that the host launched one by one, captured or not */
     uint64_t captures, replays;

@@ -5,7 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SHARED_BYTES = 227 << 10, CLOCK_KHZ = 1000000, MEMORY_KHZ = 1000000, MEMORY_BITS = 1024 };
+enum { CLOCK_KHZ = 1000000, MEMORY_KHZ = 1000000, MEMORY_BITS = 1024 };
+
+/* Of one block, when asked for: the table of technical specifications in NVIDIA's CUDA programming guide. */
+int device_shared_bytes(void)
+{
+    switch (runtime_state.settings.architecture) {
+    case 75: return 64 << 10;
+    case 80: case 87: return 163 << 10;
+    case 90: case 100: case 103: case 110: return 227 << 10;
+    default: return 99 << 10;  /* 8.6, 8.9, 12.x */
+    }
+}
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
@@ -19,38 +30,14 @@ cudaError_t cudaRuntimeGetVersion(int *version)
     return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceCount(int *count)
-{
-    cudaError_t result = call_begin(__func__, CALL_ASKS);
-    if (result == cudaSuccess)
-        *count = 1;
-    return call_end(result);
-}
-
-cudaError_t cudaGetDevice(int *device)
-{
-    cudaError_t result = call_begin(__func__, CALL_ASKS);
-    if (result == cudaSuccess)
-        *device = 0;
-    return call_end(result);
-}
-
-cudaError_t cudaSetDevice(int device)
-{
-    cudaError_t result = call_begin(__func__, CALL_ASKS);
-    if (result == cudaSuccess && device != 0)
-        result = cudaErrorInvalidDevice;
-    return call_end(result);
-}
-
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
 {
     const struct emu_runtime_settings *settings = &runtime_state.settings;
-    cudaError_t                        result   = call_begin(__func__, CALL_ASKS);
+    cudaError_t                        result   = call_begin(__func__, CALL_DESCRIBES);
     if (result == cudaSuccess && device != 0)
         result = cudaErrorInvalidDevice;
     if (result == cudaSuccess) {
-        *properties = (cudaDeviceProp){ .totalGlobalMem = settings->memory, .sharedMemPerBlockOptin = SHARED_BYTES,
+        *properties = (cudaDeviceProp){ .totalGlobalMem = settings->memory, .sharedMemPerBlockOptin = (size_t)device_shared_bytes(),
                                         .major = settings->architecture / 10, .minor = settings->architecture % 10,
                                         .multiProcessorCount = settings->processors };
         snprintf(properties->name, sizeof properties->name, "emulated device");
@@ -61,7 +48,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device)
 {
     const struct emu_runtime_settings *settings = &runtime_state.settings;
-    cudaError_t                        result   = call_begin(__func__, CALL_ASKS);
+    cudaError_t                        result   = call_begin(__func__, CALL_DESCRIBES);
     if (result == cudaSuccess && device != 0)
         result = cudaErrorInvalidDevice;
     if (result == cudaSuccess)
@@ -69,10 +56,11 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
         case cudaDevAttrClockRate: *value = CLOCK_KHZ; break;
         case cudaDevAttrMemoryClockRate: *value = MEMORY_KHZ; break;
         case cudaDevAttrGlobalMemoryBusWidth: *value = MEMORY_BITS; break;
+        case cudaDevAttrComputeMode: *value = settings->prohibited ? cudaComputeModeProhibited : cudaComputeModeDefault; break;
         case cudaDevAttrMultiProcessorCount: *value = settings->processors; break;
         case cudaDevAttrComputeCapabilityMajor: *value = settings->architecture / 10; break;
         case cudaDevAttrComputeCapabilityMinor: *value = settings->architecture % 10; break;
-        case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = SHARED_BYTES; break;
+        case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = device_shared_bytes(); break;
         default: result = cudaErrorInvalidValue;
         }
     return call_end(result);
@@ -110,7 +98,7 @@ static CUresult tensor_map_encode(CUtensorMap *map, CUtensorMapDataType type, cu
                                   CUtensorMapFloatOOBfill fill)
 {
     struct emu_tensor tensor = { .base = base, .rank = (int)rank, .element_bytes = element_bytes(type), .swizzle = swizzle };
-    cudaError_t       result = call_begin("cuTensorMapEncodeTiled", CALL_ASKS);
+    cudaError_t       result = call_begin_driver("cuTensorMapEncodeTiled", CALL_ASKS);
     (void)promotion;
     if (result == cudaSuccess && (rank < 1 || rank > 5 || interleave || fill))
         result = cudaErrorInvalidValue;
@@ -141,6 +129,10 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function
         const char   *name;
         any_function *function;
     } table[] = {
+        { "cuDevicePrimaryCtxRetain", (any_function *)driver_context_retain },
+        { "cuDevicePrimaryCtxRelease", (any_function *)driver_context_release },
+        { "cuCtxPushCurrent", (any_function *)driver_context_push },
+        { "cuCtxPopCurrent", (any_function *)driver_context_pop },
         { "cuMemAddressReserve", (any_function *)driver_address_reserve },
         { "cuMemAddressFree", (any_function *)driver_address_free },
         { "cuMemCreate", (any_function *)driver_create },
@@ -151,7 +143,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function
         { "cuMemGetAllocationGranularity", (any_function *)driver_granularity },
         { "cuTensorMapEncodeTiled", (any_function *)tensor_map_encode },
     };
-    cudaError_t result = call_begin(__func__, CALL_ASKS);
+    cudaError_t result = call_begin(__func__, CALL_DESCRIBES);
     (void)flags;
     if (result == cudaSuccess) {
         *function = NULL;

@@ -1,9 +1,13 @@
-/* runtime_driver.h: the driver's virtual memory, handed out by name. */
+/* runtime_driver.h: the driver's contexts and virtual memory, handed out by name. */
 #ifndef EMU_RUNTIME_DRIVER_H
 #define EMU_RUNTIME_DRIVER_H
 
 #include <cuda.h>
 
+CUresult driver_context_retain(CUcontext *context, CUdevice device);
+CUresult driver_context_release(CUdevice device);
+CUresult driver_context_push(CUcontext context);
+CUresult driver_context_pop(CUcontext *context);
 CUresult driver_address_reserve(CUdeviceptr *address, size_t bytes, size_t alignment, CUdeviceptr wish, unsigned long long flags);
 CUresult driver_address_free(CUdeviceptr address, size_t bytes);
 CUresult driver_create(CUmemGenericAllocationHandle *handle, size_t bytes, const CUmemAllocationProp *property,

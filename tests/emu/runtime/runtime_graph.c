@@ -29,10 +29,13 @@ static void graph_free(cudaGraph_t graph)
     runtime_state.usage.graphs--;
 }
 
-/* The capture ends whatever is returned. */
+/* The capture ends whatever is returned, but for another thread, for which it is none. */
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
     cudaError_t result = call_begin(__func__, CALL_RELEASES);
+    *graph             = NULL;
+    if (stream->capture && stream->mode != cudaStreamCaptureModeRelaxed && !pthread_equal(stream->capturer, pthread_self()))
+        return call_end(cudaErrorStreamCaptureWrongThread);
     *graph             = stream->capture;
     stream->capture    = NULL;
     if (result == cudaSuccess && !*graph)
@@ -85,7 +88,8 @@ static cudaError_t instantiate(cudaGraphExec_t *executable, cudaGraph_t graph)
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph, unsigned long long flags)
 {
     cudaError_t result = call_begin(__func__, CALL_ALLOCATES);
-    (void)flags;
+    if (result == cudaSuccess && (flags || stream_forbids()))  /* of the flags none is in use */
+        result = flags ? cudaErrorInvalidValue : cudaErrorStreamCaptureUnsupported;
     return call_end(result == cudaSuccess ? instantiate(executable, graph) : result);
 }
 
@@ -96,13 +100,23 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t stream)
     return call_end(result);
 }
 
+static cudaError_t append_replayed(struct CUgraphExec_st *executable, const struct work *node, cudaStream_t stream)
+{
+    struct work *work = work_copy(node);
+    if (work) {
+        work->replays = &executable->pending;
+        executable->pending++;
+    }
+    return stream_append(stream, work);
+}
+
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream)
 {
     cudaError_t result = call_begin(__func__, CALL_ASKS);
     if (result == cudaSuccess && stream_of(stream)->capture)
         result = cudaErrorStreamCaptureUnsupported;
     for (const struct work *node = executable->nodes.first; node && result == cudaSuccess; node = node->next)
-        result = stream_append(stream, work_copy(node));
+        result = append_replayed(executable, node, stream);
     runtime_state.usage.replays += result == cudaSuccess;
     return call_end(result);
 }
@@ -117,6 +131,9 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable)
 {
     cudaError_t result = call_begin(__func__, CALL_RELEASES);
+    if (executable->pending && runtime_state.sticky == cudaSuccess)
+        runtime_misuse("a graph was destroyed while it was pending");
+    stream_forget_replays(&executable->pending);
     memory_give(executable->bytes);
     work_list_clear(&executable->nodes);
     free(executable);

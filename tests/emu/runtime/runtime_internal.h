@@ -11,6 +11,7 @@
 /* ---- Every call: call_begin, the deed if that is wanted, call_end ---- */
 
 enum call_kind {
+    CALL_DESCRIBES,   /* needs no context; fails as unknown */
     CALL_ASKS,        /* fails as unknown */
     CALL_ALLOCATES,   /* fails for want of memory */
     CALL_RELEASES,    /* does its deed whatever it returns */
@@ -19,6 +20,8 @@ enum call_kind {
 
 /* Takes the lock. cudaSuccess: go on. */
 cudaError_t call_begin(const char *name, enum call_kind kind);
+/* The same for driver functions: a thread without a context is given none. */
+cudaError_t call_begin_driver(const char *name, enum call_kind kind);
 /* Drops the lock, remembers the error for cudaGetLastError, returns it. */
 cudaError_t call_end(cudaError_t result);
 /* The same for driver functions, whose errors cudaGetLastError does not tell. */
@@ -37,6 +40,15 @@ uint64_t random_next(void);
 void runtime_fault(cudaError_t error);
 void runtime_misuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* ---- Contexts: of the calling thread ---- */
+
+/* As the runtime does at a call that needs one: the first device's primary context where there is none. Work for a device that only
+ * idles is a misuse. */
+void context_bind(const char *name);
+/* What the driver's functions find; they bring none. */
+bool context_is_current(void);
+void context_reset(void);
+
 /* ---- Memory ---- */
 
 /* Counts physical memory; false: the device has no more. */
@@ -48,6 +60,11 @@ void memory_close(void);
 /* Whether all of a range is mapped device memory; whether it is pinned host memory. */
 bool memory_is_device(const void *pointer, size_t bytes);
 bool memory_is_pinned(const void *pointer, size_t bytes);
+
+/* ---- Kernels ---- */
+
+/* Of one block, at most. */
+int device_shared_bytes(void);
 
 /* ---- Work ---- */
 
@@ -64,6 +81,7 @@ struct work {
     cudaEvent_t  event;     /* record, wait */
     uint64_t     number;    /* record: which record of the event; wait: the one to wait for */
     struct emu_launch launch;
+    int         *replays;   /* pending nodes of the executable that this one is of; null: none */
     void        *block;     /* a kernel's arguments, or what was copied from pageable memory */
 };
 

@@ -19,7 +19,7 @@ struct CUevent_st {
     struct CUstream_st *stream;           /* of the last record */
     uint64_t            recorded, done;   /* records asked for, records reached */
     int                 users;            /* pending work that names it */
-    bool                is_destroyed;
+    bool                is_destroyed, is_untimed;
     double              when;             /* seconds, of the last record reached */
 };
 
@@ -30,10 +30,13 @@ struct CUgraph_st {
 struct CUgraphExec_st {
     struct work_list nodes;
     size_t           bytes;               /* of device memory */
+    int              pending;             /* nodes that are still to be done */
 };
 
 /* The stream behind a handle: null is the default stream. */
 struct CUstream_st *stream_of(cudaStream_t handle);
+/* An executable goes: what is pending of it no longer counts there. */
+void stream_forget_replays(const int *replays);
 void work_list_add(struct work_list *list, struct work *work);
 
 #endif

@@ -173,7 +173,9 @@ static cudaError_t block_free(void *pointer)
 cudaError_t cudaFree(void *pointer)
 {
     cudaError_t result = call_begin(__func__, CALL_RELEASES);
-    cudaError_t freed  = pointer ? block_free(pointer) : cudaSuccess;
+    if (stream_forbids())
+        return call_end(cudaErrorStreamCaptureUnsupported);
+    cudaError_t freed = pointer ? block_free(pointer) : cudaSuccess;
     return call_end(result != cudaSuccess ? result : freed);
 }
 
@@ -216,6 +218,8 @@ cudaError_t cudaFreeHost(void *pointer)
 {
     cudaError_t   result = call_begin(__func__, CALL_RELEASES);
     struct range *range  = range_at(RANGE_PINNED, pointer);
+    if (stream_forbids())
+        return call_end(cudaErrorStreamCaptureUnsupported);
     if (!range)
         return call_end(pointer ? cudaErrorInvalidValue : result);
     if (stream_uses(pointer, range->bytes))
@@ -228,11 +232,20 @@ cudaError_t cudaFreeHost(void *pointer)
 
 /* ---- cuMem*: addresses and bytes apart ---- */
 
+/* The driver's manual says neither that these want a context nor that a capture forbids them; allocators that are known to work
+ * bring the one and keep away from the other. */
+static cudaError_t may_map(cudaError_t result)
+{
+    if (result == cudaSuccess && !context_is_current())
+        result = cudaErrorDeviceUninitialized;
+    return result == cudaSuccess && stream_forbids() ? cudaErrorStreamCaptureUnsupported : result;
+}
+
 static void *pointer_of(CUdeviceptr address) { return (void *)(uintptr_t)address; }
 
 CUresult driver_granularity(size_t *granularity, const CUmemAllocationProp *property, CUmemAllocationGranularity_flags option)
 {
-    cudaError_t result = call_begin("cuMemGetAllocationGranularity", CALL_ASKS);
+    cudaError_t result = call_begin_driver("cuMemGetAllocationGranularity", CALL_ASKS);
     (void)option;
     if (result == cudaSuccess && (property->type != CU_MEM_ALLOCATION_TYPE_PINNED || property->location.id != 0))
         result = cudaErrorInvalidValue;
@@ -245,7 +258,7 @@ static bool is_whole(size_t bytes) { return bytes && bytes % runtime_state.setti
 
 CUresult driver_address_reserve(CUdeviceptr *address, size_t bytes, size_t alignment, CUdeviceptr wish, unsigned long long flags)
 {
-    cudaError_t result = call_begin("cuMemAddressReserve", CALL_ALLOCATES);
+    cudaError_t result = call_begin_driver("cuMemAddressReserve", CALL_ALLOCATES);
     (void)alignment, (void)wish;
     if (result == cudaSuccess && (!is_whole(bytes) || flags))
         result = cudaErrorInvalidValue;
@@ -266,7 +279,7 @@ CUresult driver_address_reserve(CUdeviceptr *address, size_t bytes, size_t align
 
 CUresult driver_address_free(CUdeviceptr address, size_t bytes)
 {
-    cudaError_t   result = call_begin("cuMemAddressFree", CALL_RELEASES);
+    cudaError_t   result = call_begin_driver("cuMemAddressFree", CALL_RELEASES);
     struct range *range  = range_at(RANGE_RESERVED, pointer_of(address));
     bool          held   = false;
     for (int i = 0; range && i < range_count; i++)
@@ -305,7 +318,7 @@ static cudaError_t handle_new(CUmemGenericAllocationHandle *handle, size_t bytes
 CUresult driver_create(CUmemGenericAllocationHandle *handle, size_t bytes, const CUmemAllocationProp *property,
                        unsigned long long flags)
 {
-    cudaError_t result = call_begin("cuMemCreate", CALL_ALLOCATES);
+    cudaError_t result = may_map(call_begin_driver("cuMemCreate", CALL_ALLOCATES));
     if (result == cudaSuccess && (!is_whole(bytes) || flags || property->type != CU_MEM_ALLOCATION_TYPE_PINNED ||
                                   property->location.type != CU_MEM_LOCATION_TYPE_DEVICE))
         result = cudaErrorInvalidValue;
@@ -332,7 +345,7 @@ static struct handle *handle_of(CUmemGenericAllocationHandle handle)
 
 CUresult driver_release(CUmemGenericAllocationHandle handle)
 {
-    cudaError_t    result = call_begin("cuMemRelease", CALL_RELEASES);
+    cudaError_t    result = call_begin_driver("cuMemRelease", CALL_RELEASES);
     struct handle *found  = handle_of(handle);
     if (!found || !found->held)
         return call_end_driver(cudaErrorInvalidValue);
@@ -365,7 +378,7 @@ static cudaError_t map_range(char *start, size_t bytes, CUmemGenericAllocationHa
 CUresult driver_map(CUdeviceptr address, size_t bytes, size_t offset, CUmemGenericAllocationHandle handle,
                     unsigned long long flags)
 {
-    cudaError_t result = call_begin("cuMemMap", CALL_ALLOCATES);
+    cudaError_t result = may_map(call_begin_driver("cuMemMap", CALL_ALLOCATES));
     if (result == cudaSuccess && (!is_whole(bytes) || offset || flags))
         result = cudaErrorInvalidValue;
     if (result == cudaSuccess)
@@ -376,7 +389,7 @@ CUresult driver_map(CUdeviceptr address, size_t bytes, size_t offset, CUmemGener
 CUresult driver_set_access(CUdeviceptr address, size_t bytes, const CUmemAccessDesc *access, size_t count)
 {
     char       *start  = pointer_of(address), *at = start;
-    cudaError_t result = call_begin("cuMemSetAccess", CALL_ALLOCATES);
+    cudaError_t result = may_map(call_begin_driver("cuMemSetAccess", CALL_ALLOCATES));
     if (result == cudaSuccess && (count != 1 || access->flags != CU_MEM_ACCESS_FLAGS_PROT_READWRITE))
         result = cudaErrorInvalidValue;
     while (result == cudaSuccess && at < start + bytes) {
@@ -409,7 +422,11 @@ static void unmap_range(struct range *range)
 CUresult driver_unmap(CUdeviceptr address, size_t bytes)
 {
     char       *start = pointer_of(address), *at = start;
-    cudaError_t result = call_begin("cuMemUnmap", CALL_RELEASES);
+    cudaError_t result = call_begin_driver("cuMemUnmap", CALL_RELEASES);
+    if (stream_forbids()) {
+        runtime_misuse("cuMemUnmap while this thread captures");
+        return call_end_driver(cudaErrorStreamCaptureUnsupported);
+    }
     while (at < start + bytes) {
         struct range *range = range_at(RANGE_MAPPED, at);
         if (!range || at + range->bytes > start + bytes) {  /* only whole mappings */

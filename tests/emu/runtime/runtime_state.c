@@ -35,6 +35,8 @@ static void read_settings(void)
     runtime_state.settings = (struct emu_runtime_settings){
         .absent       = (int)number_of("EMU_RUNTIME_ABSENT", 0),
         .driver       = (int)number_of("EMU_RUNTIME_DRIVER", 13000),
+        .prohibited   = number_of("EMU_RUNTIME_PROHIBITED", 0) != 0,
+        .idle         = (int)number_of("EMU_RUNTIME_IDLE", 0),
         .architecture = (int)number_of("EMU_RUNTIME_ARCHITECTURE", 90),
         .processors   = (int)number_of("EMU_RUNTIME_PROCESSORS", 4),
         .memory       = (size_t)number_of("EMU_RUNTIME_MEMORY", 4ull << 30),
@@ -60,6 +62,7 @@ void emu_runtime_reset(void)
     runtime_state.sticky = cudaSuccess;
     runtime_state.random = 0;
     runtime_state.usage  = (struct emu_runtime_usage){ 0 };
+    context_reset();
     control.calls = control.fail_at = 0;
     control.failed    = "";
     control.misuse[0] = 0;
@@ -139,7 +142,7 @@ static cudaError_t injected(const char *name, enum call_kind kind)
     return error;
 }
 
-cudaError_t call_begin(const char *name, enum call_kind kind)
+cudaError_t call_begin_driver(const char *name, enum call_kind kind)
 {
     pthread_once(&control.once, read_settings);
     pthread_mutex_lock(&control.lock);
@@ -155,6 +158,14 @@ cudaError_t call_begin(const char *name, enum call_kind kind)
     if (result == cudaSuccess && runtime_state.settings.order == EMU_RUNTIME_ANY)
         stream_do_some();
     return result != cudaSuccess ? result : runtime_state.sticky;
+}
+
+cudaError_t call_begin(const char *name, enum call_kind kind)
+{
+    cudaError_t result = call_begin_driver(name, kind);
+    if (kind != CALL_DESCRIBES && (result == cudaSuccess || kind == CALL_RELEASES))
+        context_bind(name);
+    return result;
 }
 
 cudaError_t call_end(cudaError_t result)
@@ -200,6 +211,7 @@ static const struct error_line *line_of(cudaError_t error)
         LINE(cudaErrorInsufficientDriver, "the driver is missing or too old"),
         LINE(cudaErrorInvalidDeviceFunction, "no such kernel"),
         LINE(cudaErrorNoDevice, "no device"),
+        LINE(cudaErrorDeviceUninitialized, "the thread has no context"),
         LINE(cudaErrorInvalidClusterSize, "a cluster of more blocks than the device can run"),
         LINE(cudaErrorInvalidResourceHandle, "no such stream, event or graph"),
         LINE(cudaErrorIllegalAddress, "the device touched memory that is not its own"),
@@ -233,8 +245,9 @@ bool emu_runtime_leaks(char *text, size_t size)
     struct emu_runtime_usage u = emu_runtime_usage();
     snprintf(text, size,
              "%zu bytes of device memory in %d handles and %d blocks, %zu pinned bytes, %d reservations, %d streams, %d events, "
-             "%d graphs, %d executables",
-             u.device_bytes, u.handles, u.blocks, u.host_bytes, u.reservations, u.streams, u.events, u.graphs, u.executables);
-    return u.device_bytes || u.host_bytes || u.reservations || u.streams || u.events || u.graphs || u.executables || u.handles ||
+             "%d graphs, %d executables, %d references to contexts",
+             u.device_bytes, u.handles, u.blocks, u.host_bytes, u.reservations, u.streams, u.events, u.graphs, u.executables,
+             u.retained);
+    return u.retained || u.device_bytes || u.host_bytes || u.reservations || u.streams || u.events || u.graphs || u.executables || u.handles ||
            u.blocks;
 }

@@ -63,6 +63,8 @@ void work_free(struct work *work)
         work->event->users--;
         release_event(work->event);
     }
+    if (work->replays)
+        --*work->replays;
     free(work->block);
     free(work);
 }
@@ -219,13 +221,42 @@ bool stream_uses(const void *pointer, size_t bytes)
     return false;
 }
 
+void stream_forget_replays(const int *replays)
+{
+    for (struct CUstream_st *stream = streams; stream; stream = stream->next)
+        for (struct work *work = stream->pending.first; work; work = work->next)
+            if (work->replays == replays)
+                work->replays = NULL;
+}
+
+static _Thread_local enum cudaStreamCaptureMode thread_mode = cudaStreamCaptureModeGlobal;
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *mode)
+{
+    cudaError_t                      result = call_begin(__func__, CALL_DESCRIBES);
+    const enum cudaStreamCaptureMode before = thread_mode;
+    if (result == cudaSuccess) {
+        thread_mode = *mode;
+        *mode       = before;
+    }
+    return call_end(result);
+}
+
+/* Whether a capture forbids this thread what is unsafe: its own, or one that is everybody's. */
+static bool forbids(const struct CUstream_st *stream)
+{
+    if (!stream->capture || thread_mode == cudaStreamCaptureModeRelaxed)
+        return false;
+    return pthread_equal(stream->capturer, pthread_self())
+               ? stream->mode != cudaStreamCaptureModeRelaxed
+               : stream->mode == cudaStreamCaptureModeGlobal && thread_mode == cudaStreamCaptureModeGlobal;
+}
+
 bool stream_forbids(void)
 {
     bool forbidden = false;
     for (struct CUstream_st *stream = streams; stream; stream = stream->next)
-        if (stream->capture && (stream->mode == cudaStreamCaptureModeGlobal ||
-                                (stream->mode == cudaStreamCaptureModeThreadLocal &&
-                                 pthread_equal(stream->capturer, pthread_self()))))
+        if (forbids(stream))
             forbidden = stream->capture_is_broken = true;
     return forbidden;
 }
@@ -295,16 +326,29 @@ static cudaError_t copy_out(void *to, const void *from, size_t bytes, cudaStream
     return result;
 }
 
-static cudaError_t copy(void *to, const void *from, size_t bytes, cudaStream_t stream)
+static bool is_meant(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
 {
+    const bool to_device = memory_is_device(to, bytes), from_device = memory_is_device(from, bytes);
+    switch (kind) {
+    case cudaMemcpyHostToHost: return !to_device && !from_device;
+    case cudaMemcpyHostToDevice: return to_device && !from_device;
+    case cudaMemcpyDeviceToHost: return !to_device && from_device;
+    case cudaMemcpyDeviceToDevice: return to_device && from_device;
+    default: return true;
+    }
+}
+
+static cudaError_t copy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
+{
+    if (bytes && !is_meant(to, from, bytes, kind))
+        return cudaErrorInvalidValue;
     return bytes && !is_reachable(to, bytes) ? copy_out(to, from, bytes, stream) : append_copy(to, from, bytes, stream);
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
     cudaError_t result = call_begin(__func__, CALL_ASKS);
-    (void)kind;
-    return call_end(result == cudaSuccess ? copy(to, from, bytes, stream) : result);
+    return call_end(result == cudaSuccess ? copy(to, from, bytes, kind, stream) : result);
 }
 
 /* The default stream waits for all others, as they do for it; ours never mix with it while they work. */
@@ -317,10 +361,9 @@ static cudaError_t finish_default(cudaError_t result)
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
 {
     cudaError_t result = call_begin(__func__, CALL_WAITS);
-    (void)kind;
     if (result == cudaSuccess)
         result = stream_forbids() ? cudaErrorStreamCaptureUnsupported : stream_drain_all();
-    return call_end(result == cudaSuccess ? finish_default(copy(to, from, bytes, NULL)) : result);
+    return call_end(result == cudaSuccess ? finish_default(copy(to, from, bytes, kind, NULL)) : result);
 }
 
 static cudaError_t set(void *to, int value, size_t bytes, cudaStream_t stream)
@@ -338,58 +381,9 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 cudaError_t cudaMemset(void *to, int value, size_t bytes)
 {
     cudaError_t result = call_begin(__func__, CALL_WAITS);
+    if (result == cudaSuccess && stream_forbids())
+        result = cudaErrorStreamCaptureUnsupported;
     return call_end(result == cudaSuccess ? finish_default(set(to, value, bytes, NULL)) : result);
-}
-
-/* ---- Launches ---- */
-
-/* What a device says to a cluster that it cannot run, at once, captured or not. */
-static cudaError_t check_cluster(const struct emu_launch *l)
-{
-    const dim3 c = l->cluster;
-    if (c.x * c.y * c.z == 0)
-        return cudaSuccess;
-    if (emu_runtime_settings()->architecture < 90)
-        return cudaErrorNotSupported;
-    if (c.x * c.y * c.z > 8)
-        return cudaErrorInvalidClusterSize;
-    return l->grid.x % c.x || l->grid.y % c.y || l->grid.z % c.z ? cudaErrorInvalidConfiguration : cudaSuccess;
-}
-
-static cudaError_t launch(const cudaLaunchConfig_t *config, const void *function, void **arguments)
-{
-    const struct emu_kernel *kernel = emu_kernel_find(function);
-    struct work              model  = { .kind = WORK_KERNEL, .launch = { .kernel = function, .grid = config->gridDim,
-                                                                         .block = config->blockDim, .args = arguments,
-                                                                         .shared_bytes = config->dynamicSmemBytes } };
-    for (unsigned i = 0; i < config->numAttrs; i++)
-        if (config->attrs[i].id == cudaLaunchAttributeClusterDimension)
-            model.launch.cluster = (dim3){ config->attrs[i].val.clusterDim.x, config->attrs[i].val.clusterDim.y,
-                                           config->attrs[i].val.clusterDim.z };
-    if (!kernel)
-        return cudaErrorInvalidDeviceFunction;
-    if (config->dynamicSmemBytes > (size_t)kernel->shared_limit)
-        return cudaErrorInvalidValue;
-    const cudaError_t refused = check_cluster(&model.launch);
-    if (refused != cudaSuccess)
-        return refused;
-    runtime_state.usage.launches++;
-    return stream_append(config->stream, work_copy(&model));
-}
-
-cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *function, void **arguments)
-{
-    cudaError_t result = call_begin(__func__, CALL_ASKS);
-    return call_end(result == cudaSuccess ? launch(config, function, arguments) : result);
-}
-
-cudaError_t cudaFuncSetAttribute(const void *function, enum cudaFuncAttribute attribute, int value)
-{
-    cudaError_t result = call_begin(__func__, CALL_ASKS);
-    if (result == cudaSuccess && (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize ||
-                                  emu_kernel_allow(function, value) != EMU_OK))
-        result = cudaErrorInvalidValue;
-    return call_end(result);
 }
 
 /* ---- Streams ---- */
@@ -418,7 +412,9 @@ cudaError_t cudaStreamCreate(cudaStream_t *stream) { return cudaStreamCreateWith
 cudaError_t cudaStreamDestroy(cudaStream_t handle)
 {
     cudaError_t result = call_begin(__func__, CALL_RELEASES);
-    drain(handle);  /* the work is done in its own time */
+    if (handle->pending.first && runtime_state.sticky == cudaSuccess)  /* allowed, but ours wait for it */
+        runtime_misuse("a stream was destroyed while work was pending in it");
+    drain(handle);
     if (handle->capture)
         runtime_misuse("a stream was destroyed while it was captured");
     struct CUstream_st **link = &default_stream.next;
@@ -434,7 +430,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle)
 {
     struct CUstream_st *stream = stream_of(handle);
     cudaError_t         result = call_begin(__func__, CALL_WAITS);
-    if (result == cudaSuccess && stream->capture) {
+    if (result == cudaSuccess && (stream->capture || stream_forbids())) {
         stream->capture_is_broken = true;
         result                    = cudaErrorStreamCaptureUnsupported;
     }
@@ -452,10 +448,11 @@ cudaError_t cudaDeviceSynchronize(void)
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned int flags)
 {
     cudaError_t result = call_begin(__func__, CALL_ALLOCATES);
-    (void)flags;
     if (result == cudaSuccess) {
         struct CUevent_st *made = calloc(1, sizeof *made);
         result                  = made ? cudaSuccess : cudaErrorMemoryAllocation;
+        if (made)
+            made->is_untimed = flags & cudaEventDisableTiming;
         runtime_state.usage.events += made != NULL;
         *event = made;
     }
@@ -500,6 +497,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     cudaError_t result = call_begin(__func__, CALL_WAITS);
+    if (result == cudaSuccess && stream_forbids())
+        result = cudaErrorStreamCaptureUnsupported;
     if (result == cudaSuccess) {
         memory_open();
         while (event->done < event->recorded && event->stream->pending.first)
@@ -513,6 +512,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t end)
 {
     cudaError_t result = call_begin(__func__, CALL_ASKS);
+    if (result == cudaSuccess && (!start->recorded || !end->recorded || start->is_untimed || end->is_untimed))
+        result = cudaErrorInvalidResourceHandle;
     if (result == cudaSuccess && (start->done < start->recorded || end->done < end->recorded))
         result = cudaErrorNotReady;
     if (result == cudaSuccess)

@@ -119,7 +119,7 @@ static void second_run_is_captured(void **state)
     for (int i = 0; i < 5; i++)
         assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
     struct emu_runtime_usage usage = emu_runtime_usage();
-    assert_int_equal(emu_runtime_calls() - calls, 5 * 2);  /* launch and wait */
+    assert_int_equal(emu_runtime_calls() - calls, 5 * 6);  /* launch and wait, and twice two to enter and leave */
     assert_int_equal(usage.launches, warm.launches);
     assert_int_equal(usage.kernels - warm.kernels, 5 * GPU_LAUNCHES);
     assert_int_equal(usage.device_bytes, warm.device_bytes);
@@ -172,7 +172,7 @@ static void failed_capture_is_counted(void **state)
     struct gpu gpu;
     open_well(&gpu, &(struct gpu_options){ 0 });
     assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
-    emu_runtime_fail(3, 0);  /* a launch while it is captured */
+    emu_runtime_fail(5, 0);  /* a launch while it is captured */
     assert_int_equal(gpu_embed(&gpu, gpu.model, false, 2, 1), RECTO_OK);
     recto_engine_info info = gpu_usage(&gpu);
     assert_int_equal(info.fallbacks, 1);
@@ -361,11 +361,27 @@ static void expect_refusal(const char *sentence, bool warns)
     gpu_begin(NULL);
 }
 
+/* An engine is opened while the first call of this function fails. */
+static recto_status open_failing(struct gpu *gpu, const struct gpu_options *options, const char *function, int error)
+{
+    for (uint64_t call = 1; call < 100; call++) {
+        emu_runtime_reset();
+        emu_runtime_fail(call, error);
+        recto_status result = gpu_open(gpu, options);
+        if (strcmp(emu_runtime_failed(), function) == 0)
+            return result;
+        gpu_close(gpu);
+    }
+    fail_msg("%s was never called", function);
+    return RECTO_OK;
+}
+
 static void says_why_there_is_no_device(void **state)
 {
     (void)state;
     struct emu_runtime_settings *settings = emu_runtime_settings();
-    settings->absent                      = 35;
+    struct gpu                   gpu;
+    settings->absent = 35;
     expect_refusal("no NVIDIA driver is installed here", false);
     settings->absent = 34;
     expect_refusal("no NVIDIA driver is installed here", false);
@@ -373,11 +389,20 @@ static void says_why_there_is_no_device(void **state)
     expect_refusal("no NVIDIA driver is installed here", false);
     settings->driver = 12040;
     expect_refusal("the NVIDIA driver is too old: it serves CUDA 12.4, this build needs 13.0", true);
+    settings->prohibited = true;
+    expect_refusal("the GPU's compute mode keeps this process out", true);
     settings->architecture = 75;
     expect_refusal("'emulated device' is of architecture 7.5, there are kernels from 8.0 on", true);
-    emu_runtime_fail(2, 2);
-    struct gpu gpu;
+    settings->architecture = 75;
     assert_int_equal(gpu_open(&gpu, &(struct gpu_options){ 0 }), RECTO_E_DEVICE);
+    assert_int_equal(emu_runtime_usage().contexts, 0);  /* nothing was taken of it */
+    gpu_close(&gpu);
+    gpu_begin(NULL);
+    /* As on devices that share their memory: the functions are there and refuse. */
+    assert_int_equal(open_failing(&gpu, &(struct gpu_options){ .automatic = true }, "cuMemMap", 801), RECTO_OK);
+    assert_string_equal(gpu_usage(&gpu).device, "cpu");
+    gpu_close(&gpu);
+    assert_int_equal(open_failing(&gpu, &(struct gpu_options){ 0 }, "cuDevicePrimaryCtxRetain", 2), RECTO_E_DEVICE);
     assert_non_null(strstr(gpu.error.message, "no memory left to begin with"));
     gpu_close(&gpu);
 }

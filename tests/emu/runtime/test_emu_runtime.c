@@ -116,7 +116,7 @@ static cudaError_t launch_cluster(unsigned grid, unsigned cluster)
     void                 *arguments[] = { &memory };
     attribute.val.clusterDim.x        = cluster;
     attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-    return cudaLaunchKernelExC(&config, emu_kernel_add(bytes, "count_up", count_up, bytes, 1), arguments);
+    return cudaLaunchKernelExC(&config, emu_kernel_add(bytes, "count_up", count_up, bytes, 1, 0), arguments);
 }
 
 /* A cluster that cannot be is refused at once; one that can stays what it is in a graph. */

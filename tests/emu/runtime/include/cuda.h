@@ -24,11 +24,18 @@ typedef enum cudaError_enum {
     CUDA_ERROR_OUT_OF_MEMORY   = 2,
     CUDA_ERROR_NOT_INITIALIZED = 3,
     CUDA_ERROR_NO_DEVICE       = 100,
+    CUDA_ERROR_INVALID_DEVICE  = 101,
+    CUDA_ERROR_INVALID_CONTEXT = 201,
     CUDA_ERROR_ILLEGAL_ADDRESS = 700,
     CUDA_ERROR_LAUNCH_FAILED   = 719,
     CUDA_ERROR_NOT_SUPPORTED   = 801,
     CUDA_ERROR_UNKNOWN         = 999
 } CUresult;
+
+/* ---- Contexts ---- */
+
+typedef int                CUdevice;
+typedef struct CUctx_st   *CUcontext;
 
 /* ---- Virtual memory ---- */
 

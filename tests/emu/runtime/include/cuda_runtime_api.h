@@ -23,12 +23,14 @@ typedef enum cudaError {
     cudaErrorMemoryAllocation          = 2,
     cudaErrorInitializationError       = 3,
     cudaErrorInvalidConfiguration      = 9,
+    cudaErrorInvalidMemcpyDirection    = 21,
     cudaErrorStubLibrary               = 34,
     cudaErrorInsufficientDriver        = 35,
     cudaErrorDevicesUnavailable        = 46,
     cudaErrorInvalidDeviceFunction     = 98,
     cudaErrorNoDevice                  = 100,
     cudaErrorInvalidDevice             = 101,
+    cudaErrorDeviceUninitialized       = 201,
     cudaErrorNoKernelImageForDevice    = 209,
     cudaErrorECCUncorrectable          = 214,
     cudaErrorUnsupportedPtxVersion     = 222,
@@ -73,12 +75,14 @@ typedef struct cudaDeviceProp {
 enum cudaDeviceAttr {
     cudaDevAttrClockRate                     = 13,
     cudaDevAttrMultiProcessorCount           = 16,
+    cudaDevAttrComputeMode                   = 20,
     cudaDevAttrMemoryClockRate               = 36,
     cudaDevAttrGlobalMemoryBusWidth          = 37,
     cudaDevAttrComputeCapabilityMajor        = 75,
     cudaDevAttrComputeCapabilityMinor        = 76,
     cudaDevAttrMaxSharedMemoryPerBlockOptin  = 97
 };
+enum cudaComputeMode { cudaComputeModeDefault = 0, cudaComputeModeProhibited = 2 };
 
 cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaRuntimeGetVersion(int *version);
@@ -184,6 +188,7 @@ enum cudaStreamCaptureMode {
 };
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode);
+cudaError_t cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *count);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph, unsigned long long flags);

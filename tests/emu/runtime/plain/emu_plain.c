@@ -24,10 +24,11 @@ static struct emu_kernel *find(const void *function)
     return NULL;
 }
 
-const void *emu_kernel_add(const void *function, const char *name, emu_invoke *invoke, const size_t *arg_bytes, int args)
+const void *emu_kernel_add(const void *function, const char *name, emu_invoke *invoke, const size_t *arg_bytes, int args,
+                           int architecture)
 {
     if (!find(function) && kernel_count < KERNELS_MAX)
-        kernels[kernel_count++] = (struct emu_kernel){ function, name, invoke, arg_bytes, args, SHARED_FREELY };
+        kernels[kernel_count++] = (struct emu_kernel){ function, name, invoke, arg_bytes, args, architecture, SHARED_FREELY };
     return function;
 }
 

@@ -56,6 +56,8 @@ static void tell(const struct cuda_launch *how, const char *name)
     const struct cuda_cost cost = { name, 1, 0 };
     if (how->profile)
         how->profile(how->profile_context, &cost);
+    if (plain_settings.meanwhile)
+        plain_settings.meanwhile();
 }
 
 static cudaError_t launch(const struct cuda_launch *how, plain_kernel *kernel, const char *name, struct call *call)
@@ -64,7 +66,7 @@ static cudaError_t launch(const struct cuda_launch *how, plain_kernel *kernel, c
     cudaLaunchConfig_t config = { .gridDim = { 1, 1, 1 }, .blockDim = { 32, 1, 1 }, .stream = how->stream };
     void              *list[] = { call };
     memcpy(&function, &kernel, sizeof function);
-    emu_kernel_add(function, name, invoke, call_bytes, 1);
+    emu_kernel_add(function, name, invoke, call_bytes, 1, 0);
     call->live = how->live;
     call->rows = how->rows;
     tell(how, name);
@@ -233,7 +235,7 @@ static cudaError_t launch_attention(const struct cuda_launch *how, const struct 
     void                 *list[] = { &call };
     const void           *function;
     memcpy(&function, &kernel, sizeof function);
-    emu_kernel_add(function, name, invoke_attention, attention_call_bytes, 1);
+    emu_kernel_add(function, name, invoke_attention, attention_call_bytes, 1, 0);
     tell(how, name);
     return cudaLaunchKernelExC(&config, function, list);
 }

@@ -5,6 +5,7 @@
 struct plain_settings {
     const char *refuse;  /* the launcher that says that no kernel covers its arguments; null: none does */
     const char *fault;   /* the kernel that fails on the device; null: none does */
+    void (*meanwhile)(void);  /* called at every launch, captured or not; null: nothing */
 };
 extern struct plain_settings plain_settings;
 
