@@ -328,11 +328,12 @@ struct attention_case {
 
 static cudaError_t run_attention(const struct cuda_launch *launch, void *context)
 {
-    struct attention_case *c = context;
-    if (c->choice.variant == ATTENTION_CUDA_ROWS)
-        return kernels->attention_f32(launch, &c->args, c->schedule);
-    const cudaError_t error = attention_schedule_launch(launch, &c->args, c->schedule, &c->choice);
-    return error == cudaSuccess ? attention_mma_launch(launch, &c->args, c->schedule, &c->choice) : error;
+    struct attention_case *c     = context;
+    const cudaError_t      error = attention_schedule_launch(launch, &c->args, c->schedule, &c->choice);
+    if (error != cudaSuccess)
+        return error;
+    return c->choice.variant == ATTENTION_CUDA_FMA ? kernels->attention_f32(launch, &c->args, c->schedule)
+                                                   : attention_mma_launch(launch, &c->args, c->schedule, &c->choice);
 }
 
 static void attention_far(enum dtype type)
