@@ -336,25 +336,34 @@ static cudaError_t run_attention(const struct cuda_launch *launch, void *context
                                                    : attention_mma_launch(launch, &c->args, c->schedule, &c->choice);
 }
 
-static void attention_far(enum dtype type)
+/* Sequences longer than a tile, and shorter, that begin at row 2^20, 16 GiB after addresses that have no memory. */
+static void attention_far(enum dtype type, int length, bool causal)
 {
-    enum { HEAD = 32 };
-    static const int         lengths[] = { ROWS };
-    const struct packing     p         = packing_new(lengths, 1, 0, 0);
-    const struct cuda_launch launch    = launch_of(&p, CUDA_ROWS_TOKENS);
-    struct twice             q = twice_new(type, HEAD), k = twice_new(type, HEAD), v = twice_new(type, HEAD);
-    struct twice             y = twice_new(type, HEAD);
+    enum { HEAD = 32, FIRST = 1 << 20 };
+    const int32_t            starts[2][2] = { { 0, length }, { FIRST, FIRST + length } };
+    const struct packing     p            = packing_new(&length, 1, 0, 0);
+    const struct cuda_launch launch       = launch_of(&p, CUDA_ROWS_TOKENS);
+    struct matrix            m[5];  /* queries, keys, values, results of rows from 0 and from FIRST on */
+    for (int i = 0; i < 5; i++)
+        m[i] = matrix_random(type, length, HEAD, (int)(DISTANCE / FIRST) * 8 / dtype_bits(type) - HEAD, 1);
     for (int far = 0; far < 2; far++) {
-        struct attention_case c = { .args = { .q = at(&q, far), .k = at(&k, far), .v = at(&v, far), .q_stride = stride(&q, far),
-                                              .k_stride = stride(&k, far), .v_stride = stride(&v, far), .type = type, .heads = 1,
-                                              .kv_heads = 1, .head_size = HEAD, .scale = 0.2f, .starts = p.device_starts,
-                                              .y = at(&y, far), .y_stride = stride(&y, far), .y_type = type },
-                                    .schedule = device_bytes(attention_schedule_bytes(ROWS, 1)) };
+        char *first[5];
+        for (int i = 0; i < 5; i++)
+            first[i] = (char *)((uintptr_t)m[i].device - (far ? DISTANCE : 0));
+        struct attention_case c = { .args = { .q = first[0], .k = first[1], .v = first[2], .q_stride = m[0].stride,
+                                              .k_stride = m[1].stride, .v_stride = m[2].stride, .type = type, .heads = 1,
+                                              .kv_heads = 1, .head_size = HEAD, .scale = 0.2f, .causal = causal,
+                                              .starts = device_ints(starts[far], 2), .y = first[3 + far],
+                                              .y_stride = m[3 + far].stride, .y_type = type },
+                                    .schedule = device_bytes(attention_schedule_bytes(length, 1)) };
         c.choice = attention_cuda_choose(&facts_80, &c.args);
         launch_run(&launch, run_attention, &c, "attention");
+        matrix_download(&m[3 + far]);
     }
-    check_twice(&y, ROWS, type == DTYPE_F32 ? "attention in f32" : "attention in bf16");
-    ranges_free();
+    for (int row = 0; row < length; row++)
+        check(memcmp(m[3].host + m[3].stride * (size_t)row, m[4].host + m[4].stride * (size_t)row, row_bytes(&m[3])) == 0,
+              "attention, type %d: row %d of %d is not the same from row %d on", type, row, length, FIRST);
+    memory_free_all();
 }
 
 static void all_far(void)
@@ -374,8 +383,10 @@ static void all_far(void)
     linear_far(LINEAR_CUDA_WGMMA_64X64, DTYPE_BF16, DTYPE_F32);
     linear_far(LINEAR_CUDA_WGMMA_64X64, DTYPE_BF16, DTYPE_BF16);
     linear_norm_far();
-    attention_far(DTYPE_F32);
-    attention_far(DTYPE_BF16);
+    attention_far(DTYPE_F32, 70, true);
+    attention_far(DTYPE_F32, 20, false);
+    attention_far(DTYPE_BF16, 70, true);
+    attention_far(DTYPE_BF16, 20, false);
 }
 
 void far_cases(void)

@@ -183,6 +183,10 @@ static cudaError_t run_both(const struct cuda_launch *launch, void *context)
 
 enum { HEADS = 2, SEQUENCES = 7 };
 
+/* In fp16 both heads share keys and values. */
+static int kv_heads_of(enum dtype type) { return type == DTYPE_F16 ? 1 : HEADS; }
+static int columns_of(enum dtype type, int head_size) { return (HEADS + 2 * kv_heads_of(type)) * head_size; }
+
 /* The sequences that `order` names, in its order, of those that lie in `all` one after another. */
 static struct matrix attention_of(const struct matrix *all, const struct packing *p, const int *order, int count, int spare,
                                   int head_size, bool causal, bool hopper)
@@ -192,17 +196,18 @@ static struct matrix attention_of(const struct matrix *all, const struct packing
         lengths[i] = p->starts[order[i] + 1] - p->starts[order[i]];
     const int      gap = spare % 2 ? 1 : 8;  /* f32: whether rows are aligned to 16 bytes, which some kernels ask for */
     struct packing own = packing_new(lengths, count, spare, spare / 3);
-    struct matrix  qkv = matrix_new(all->type, own.token_cap, 3 * HEADS * head_size, gap);
+    struct matrix  qkv = matrix_new(all->type, own.token_cap, columns_of(all->type, head_size), gap);
     struct matrix  y   = matrix_new(all->type, own.token_cap, HEADS * head_size, gap);
     matrix_fill_rows(&qkv, 0, NAN);
     for (int i = 0; i < count; i++)
         copy_rows(&qkv, own.starts[i], all, p->starts[order[i]], lengths[i]);
     matrix_upload(&qkv);
-    const size_t         part = (size_t)(HEADS * head_size * dtype_bits(all->type) / 8);
-    struct attention_run run  = { .args = { .q = qkv.device, .k = qkv.device + part, .v = qkv.device + 2 * part,
-                                            .q_stride = qkv.stride, .k_stride = qkv.stride, .v_stride = qkv.stride,
+    const int            kv_heads = kv_heads_of(all->type);
+    const size_t         head = (size_t)(head_size * dtype_bits(all->type) / 8), kv = HEADS * head;
+    struct attention_run run  = { .args = { .q = qkv.device, .k = qkv.device + kv,
+                                            .v = qkv.device + kv + (size_t)kv_heads * head, .q_stride = qkv.stride, .k_stride = qkv.stride, .v_stride = qkv.stride,
                                             .type = all->type, .heads = HEADS,
-                                            .kv_heads = HEADS, .head_size = head_size, .scale = 0.125f, .causal = causal,
+                                            .kv_heads = kv_heads, .head_size = head_size, .scale = 0.125f, .causal = causal,
                                             .starts = own.device_starts, .y = y.device, .y_stride = y.stride,
                                             .y_type = all->type } };
     struct cuda_launch   launch = launch_of(&own, CUDA_ROWS_TOKENS);
@@ -285,13 +290,13 @@ static double no_number(int c, bool turned)
     return turned ? -numbers[c % 3] : numbers[c % 3];
 }
 
-/* Rows from `place` on see infinities of one sign; from `again` on, where it is inside, of both. */
-static bool seen_as_expected(const struct matrix *y, int start, int end, int place, int again)
+/* Rows from `place` on see infinities of one sign; from `again` on, where it is inside, of both. `values`: columns of them. */
+static bool seen_as_expected(const struct matrix *y, int start, int end, int place, int again, int values)
 {
     bool right = true;
     for (int r = place; r < end - start; r++)
         for (int c = 0; c < y->columns; c++) {
-            const double actual = matrix_get(y, start + r, c), expected = r < again ? no_number(c, false) : NAN;
+            const double actual = matrix_get(y, start + r, c), expected = r < again ? no_number(c % values, false) : NAN;
             right = right && (isnan(expected) ? isnan(actual) : actual == expected);
         }
     return right;
@@ -303,11 +308,11 @@ static void later_rows(const struct matrix *clean, const struct matrix *among, c
 {
     static const int order[SEQUENCES] = { 0, 1, 2, 3, 4, 5, 6 };
     struct matrix    all = matrix_new(clean->type, clean->rows, clean->columns, 8);
-    const int        first = (keys ? 1 : 2) * HEADS * head_size;
+    const int        kv = kv_heads_of(clean->type) * head_size, first = HEADS * head_size + (keys ? 0 : kv);
     copy_rows(&all, 0, clean, 0, p->tokens);
     for (int s = 0; s < SEQUENCES; s++)
         for (int r = place; r <= place + 2 && p->starts[s] + r < p->starts[s + 1]; r += 2)
-            for (int c = 0; c < HEADS * head_size; c++)
+            for (int c = 0; c < kv; c++)
                 matrix_set(&all, p->starts[s] + r, first + c, no_number(c, r > place));
     const struct matrix y = attention_of(&all, p, order, SEQUENCES, 0, head_size, true, hopper);
     for (int s = 0; s < SEQUENCES; s++) {
@@ -315,7 +320,7 @@ static void later_rows(const struct matrix *clean, const struct matrix *among, c
         check(first_difference(&y, start, among, start, length < place ? length : place) < 0,
               "heads of %d: %s of row %d of %d reach an earlier one", head_size, keys ? "keys" : "values", place, length);
         if (!keys)
-            check(seen_as_expected(&y, start, start + length, place, place + 2),
+            check(seen_as_expected(&y, start, start + length, place, place + 2, kv),
                   "heads of %d: values of row %d of %d are not seen by it and later ones", head_size, place, length);
     }
 }
@@ -325,7 +330,7 @@ static void later_rows_setting(enum dtype type, int head_size, int count, bool h
     static const int lengths[SEQUENCES] = { 5, 330, 16, 64, 131, 33, 70 }, order[SEQUENCES] = { 0, 1, 2, 3, 4, 5, 6 };
     static const int places[] = { 15, 64, 129, 1, 2, 16, 30, 47, 63, 65, 127, 128, 191, 192, 255, 256, 328 };
     struct packing   p     = packing_new(lengths, SEQUENCES, 0, 0);
-    struct matrix    all   = matrix_random(type, p.tokens, 3 * HEADS * head_size, 8, 1.5f);
+    struct matrix    all   = matrix_random(type, p.tokens, columns_of(type, head_size), 8, 1.5f);
     struct matrix    among = attention_of(&all, &p, order, SEQUENCES, 0, head_size, true, hopper);
     for (int i = 0; i < count && i < (int)(sizeof places / sizeof *places); i++) {
         later_rows(&all, &among, &p, places[i], false, head_size, hopper);
