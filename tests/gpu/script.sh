@@ -44,7 +44,7 @@ gpu 2 everything
 program "$bin/nvidia-smi" 'echo 1980, 650.1, 99'
 # shellcheck disable=SC2016  # for the program
 program "$bin/compute-sanitizer" 'shift 4; exec "$@"'
-for name in gpu_probe_values conformance kernels_cuda_tests; do
+for name in gpu_probe_values conformance host_facts kernels_cuda_tests; do
     program "build/gpu/$name" 'echo digest pool_mean 12'
 done
 for name in first_launch first_launch_many; do
@@ -104,6 +104,15 @@ says 'every kernel against double precision .* NOT MET'
 program build/gpu/kernels_cuda_tests 'exit 0'
 gpu 0 cases
 state cases passed
+
+# What the host side takes for granted is a part of conformance: not asked, or wrong.
+mv build/gpu/host_facts "$work/"
+gpu 3 conformance
+state conformance incomplete
+program build/gpu/host_facts 'exit 1'
+gpu 1 conformance
+says 'conformance: FAILED: what the host side takes for granted'
+mv "$work/host_facts" build/gpu/
 
 # Over its time, and no time for what follows.
 program build/gpu/conformance 'sleep 60'
