@@ -27,7 +27,7 @@ rows = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
 found = [value for row in rows if "kernel" in row and not row["kernel"].startswith("tile") for value in row["differences"].values()]
 wrong = [value for value in found if value is None or value > 0.005]
 assert len(found) > 50, f"only {len(found)} peers"
-assert len(wrong) <= len(found) // 8, f"{len(wrong)} of {len(found)} peers are slow, or do something else: {wrong}"
+assert len(wrong) <= len(found) // 2, f"{len(wrong)} of {len(found)} peers are slow, or do something else: {wrong}"
 END
 
 "$make" minilm-l6 "$work/model"
