@@ -228,25 +228,26 @@ template <class T, int HEAD> DEVICE void strips_store(const float (&y)[HEAD / 8]
     __syncwarp();  /* the strip is whole */
 }
 
-/* `shared`: strips_shared_bytes(HEAD), aligned to 128. The loop over tiles stays whole: divided into functions, the compiler
- * keeps fewer addresses outside it. */
-template <class T, int HEAD, int GROUPS>
-DEVICE void attention_strips(const struct strips_work &w, int tile, int head, uint8_t *shared, int group)
+/* Behind queries, stages of keys, and as many of values. */
+template <int HEAD> DEVICE struct strips_facts *strips_facts_at(uint8_t *shared)
 {
-    constexpr int  STAGES = strips_stages(HEAD), TILE = SCHEDULE_TILE * HEAD * 2;
-    constexpr bool HELD   = strips_held(HEAD, GROUPS);
-    const int      warp = strips_thread() / 32, lane = warp_lane();
-    const uint32_t queries = shared_address(shared), keys = queries + TILE, values = keys + STAGES * TILE;
-    const T       *q = (const T *)w.q + head * w.head_size;
-    const int      kv_column = head / w.shared_heads * w.head_size;
-    const T       *k = (const T *)w.k + kv_column, *v = (const T *)w.v + kv_column;
+    return (struct strips_facts *)(shared + (1 + 2 * strips_stages(HEAD)) * SCHEDULE_TILE * HEAD * 2);
+}
 
-    struct strips_facts *facts = (struct strips_facts *)(shared + (1 + 2 * STAGES) * TILE);
+/* The strips of a tile become known to all, and queries, keys and values of its first keys are asked for. */
+template <class T, int HEAD, int GROUPS>
+DEVICE struct strips_view strips_begin(const struct strips_work &w, int tile, int head, uint8_t *shared, int group)
+{
+    constexpr int        TILE = SCHEDULE_TILE * HEAD * 2;
+    const uint32_t       queries = shared_address(shared), keys = queries + TILE, values = keys + strips_stages(HEAD) * TILE;
+    const T             *q = (const T *)w.q + head * w.head_size;
+    const int            kv_column = head / w.shared_heads * w.head_size;
+    const T             *k = (const T *)w.k + kv_column, *v = (const T *)w.v + kv_column;
+    struct strips_facts *facts = strips_facts_at<HEAD>(shared);
     if (strips_thread() < SCHEDULE_STRIPS)
         facts->strips[strips_thread()] = schedule_small_tiles(w.schedule)[tile].strips[strips_thread()];
     strips_sync<GROUPS>(group);  /* the strips are known to all */
     const struct strips_view view = strips_look(w, facts);
-
     strips_fetch<T, HEAD>(queries, q, w.q_stride, facts->strips, w.head_size);
     if (view.packed) {
         strips_fetch<T, HEAD>(keys, k, w.k_stride, facts->strips, w.head_size);
@@ -256,6 +257,84 @@ DEVICE void attention_strips(const struct strips_work &w, int tile, int head, ui
         strips_fetch_rows<T, HEAD>(values, v, w.v_stride, view.front.start, view.front.length, w.head_size);
     }
     cp_async_commit();
+    return view;
+}
+
+/* Scores of a block of 16 keys, from row `slot` of the tile on; of queries that are held, or else read again. */
+template <class T, int HEAD, bool HELD>
+DEVICE void strips_scores(float (&s)[2][4], uint32_t (&held)[HELD ? HEAD / 16 : 1][4], uint32_t queries, uint32_t tile_k,
+                          int slot)
+{
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        s[0][i] = s[1][i] = 0.0f;
+#pragma unroll(HELD ? HEAD / 16 : 2)  /* fewer addresses at once, where queries are not held for want of registers */
+    for (int step = 0; step < HEAD / 16; step++) {
+        uint32_t b[4], read[4];
+        ldmatrix_x4(b, strips_block_b<HEAD>(tile_k, slot, step));
+        if (!HELD)
+            ldmatrix_x4(read, strips_block_a<HEAD>(queries, strips_thread() / 32 * 16, step));
+        mma_m16n8k16<T>(s[0], HELD ? held[HELD ? step : 0] : read, b[0], b[1]);
+        mma_m16n8k16<T>(s[1], HELD ? held[HELD ? step : 0] : read, b[2], b[3]);
+    }
+}
+
+/* Keys that a row does not see weigh nothing. block0: the block's first key in its sequence. */
+DEVICE void strips_mask(const struct strips_view &view, bool causal, int block0, float (&s)[2][4])
+{
+    const int lane = warp_lane();
+#pragma unroll
+    for (int n = 0; n < 2; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int key = block0 + n * 8 + fragment_c_column(lane, i), row = view.place + fragment_c_row(lane, i);
+            if (key >= view.strip.length || (causal && key > row))
+                s[n][i] = -INFINITY;
+        }
+}
+
+/* 2^(s scale - base), packed as the product with V takes them; part: the sum of a row's, of this lane's keys. */
+template <class T>
+DEVICE void strips_weigh(uint32_t (&weights)[4], float (&s)[2][4], float (&part)[2], const float (&base)[2], float scale)
+{
+#pragma unroll
+    for (int n = 0; n < 2; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            s[n][i] = exp2_approximate(fmaf(s[n][i], scale, -base[i >> 1]));
+            part[i >> 1] += s[n][i];
+        }
+        weights[2 * n]     = packed_pair<T>(s[n][0], s[n][1]);
+        weights[2 * n + 1] = packed_pair<T>(s[n][2], s[n][3]);
+    }
+}
+
+/* y += weights V over a block of 16 keys, from row `slot` of the tile on. */
+template <class T, int HEAD>
+DEVICE void strips_add(float (&y)[HEAD / 8][4], const uint32_t (&weights)[4], uint32_t tile_v, int slot)
+{
+#pragma unroll
+    for (int n = 0; n < HEAD / 16; n++) {
+        uint32_t b[4];
+        ldmatrix_x4_trans(b, strips_block_a<HEAD>(tile_v, slot, n));
+        mma_m16n8k16<T>(y[2 * n], weights, b[0], b[1]);
+        mma_m16n8k16<T>(y[2 * n + 1], weights, b[2], b[3]);
+    }
+}
+
+/* `shared`: strips_shared_bytes(HEAD), aligned to 128. */
+template <class T, int HEAD, int GROUPS>
+DEVICE void attention_strips(const struct strips_work &w, int tile, int head, uint8_t *shared, int group)
+{
+    constexpr int  STAGES = strips_stages(HEAD), TILE = SCHEDULE_TILE * HEAD * 2;
+    constexpr bool HELD   = strips_held(HEAD, GROUPS);
+    const int      warp = strips_thread() / 32;
+    const uint32_t queries = shared_address(shared), keys = queries + TILE, values = keys + STAGES * TILE;
+    const int      kv_column = head / w.shared_heads * w.head_size;
+    const T       *k = (const T *)w.k + kv_column, *v = (const T *)w.v + kv_column;
+
+    struct strips_facts     *facts = strips_facts_at<HEAD>(shared);
+    const struct strips_view view  = strips_begin<T, HEAD, GROUPS>(w, tile, head, shared, group);
 
     uint32_t held[HELD ? HEAD / 16 : 1][4];
     float    y[HEAD / 8][4] = {};
@@ -287,31 +366,13 @@ DEVICE void attention_strips(const struct strips_work &w, int tile, int head, ui
         for (int j = 0; j < STRIPS_BLOCKS; j++) {
             if (j >= blocks)
                 continue;
+            strips_scores<T, HEAD, HELD>(s[j], held, queries, tile_k, view.slot0 + j * 16);
+            const int block0 = key0 + j * 16;
+            if (block0 + 16 > view.strip.length || (w.causal && block0 + 16 > view.place))
+                strips_mask(view, w.causal, block0, s[j]);
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                s[j][0][i] = s[j][1][i] = 0.0f;
-#pragma unroll(HELD ? HEAD / 16 : 2)  /* fewer addresses at once, where queries are not held for want of registers */
-            for (int step = 0; step < HEAD / 16; step++) {
-                uint32_t b[4], read[4];
-                ldmatrix_x4(b, strips_block_b<HEAD>(tile_k, view.slot0 + j * 16, step));
-                if (!HELD)
-                    ldmatrix_x4(read, strips_block_a<HEAD>(queries, warp * 16, step));
-                mma_m16n8k16<T>(s[j][0], HELD ? held[HELD ? step : 0] : read, b[0], b[1]);
-                mma_m16n8k16<T>(s[j][1], HELD ? held[HELD ? step : 0] : read, b[2], b[3]);
-            }
-            const int  block0 = key0 + j * 16;
-            const bool edge   = block0 + 16 > view.strip.length || (w.causal && block0 + 16 > view.place);
-#pragma unroll
-            for (int n = 0; n < 2; n++)
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    if (edge) {
-                        const int key = block0 + n * 8 + fragment_c_column(lane, i), row = view.place + fragment_c_row(lane, i);
-                        if (key >= view.strip.length || (w.causal && key > row))
-                            s[j][n][i] = -INFINITY;
-                    }
-                    rise[i >> 1] = fmaxf(rise[i >> 1], s[j][n][i]);
-                }
+                rise[i >> 1] = fmaxf(rise[i >> 1], fmaxf(s[j][0][i], s[j][1][i]));
         }
         if (blocks > 0) {
             float base[2], fade[2], part[2] = { 0.0f, 0.0f };
@@ -333,23 +394,8 @@ DEVICE void attention_strips(const struct strips_work &w, int tile, int head, ui
                 if (j >= blocks)
                     continue;
                 uint32_t weights[4];
-#pragma unroll
-                for (int n = 0; n < 2; n++) {
-#pragma unroll
-                    for (int i = 0; i < 4; i++) {
-                        s[j][n][i] = exp2_approximate(fmaf(s[j][n][i], w.scale, -base[i >> 1]));
-                        part[i >> 1] += s[j][n][i];
-                    }
-                    weights[2 * n]     = packed_pair<T>(s[j][n][0], s[j][n][1]);
-                    weights[2 * n + 1] = packed_pair<T>(s[j][n][2], s[j][n][3]);
-                }
-#pragma unroll
-                for (int n = 0; n < HEAD / 16; n++) {
-                    uint32_t b[4];
-                    ldmatrix_x4_trans(b, strips_block_a<HEAD>(tile_v, view.slot0 + j * 16, n));
-                    mma_m16n8k16<T>(y[2 * n], weights, b[0], b[1]);
-                    mma_m16n8k16<T>(y[2 * n + 1], weights, b[2], b[3]);
-                }
+                strips_weigh<T>(weights, s[j], part, base, w.scale);
+                strips_add<T, HEAD>(y, weights, tile_v, view.slot0 + j * 16);
             }
 #pragma unroll
             for (int r = 0; r < 2; r++)
