@@ -3,7 +3,8 @@
  * Columns are taken in groups of 64, counted from the first of all. In a group each lane of a quad has 16 columns; lanes 0 and 1,
  * 2 and 3, then both make the group's value, and the groups fold from left to right, the first being what the others are added to.
  * Each block sends the values of its groups to all blocks, itself among them, and folds what it was sent: so it does not show
- * which block had which group.
+ * which block had which group. A block that is alone writes them instead, and no barrier is needed: st.async is undefined in a
+ * cluster of one.
  *
  * A warp's rows are its own from the residual to the store, in every block the same ones, so warps of the same number exchange
  * with each other and nobody else waits. Two barriers take turns: whoever sends for exchange e + 2 has ended e + 1, for which the
@@ -28,14 +29,14 @@ FRAGMENT int exchange_bytes(int groups) { return 2 * groups * EXCHANGE_ROWS * 4;
 
 /* A warp's part, in shared memory; that of the other blocks lies at the same places of theirs. */
 struct norm_exchange {
-    const float *values;    /* [2][groups][EXCHANGE_ROWS] */
+    float       *values;    /* [2][groups][EXCHANGE_ROWS] */
     uint32_t     barriers;  /* [EXCHANGE_BARRIERS] */
     int          blocks, groups;
     int          group0;    /* the block's first */
     int          count;     /* exchanges so far */
 };
 
-DEVICE const float *exchange_values(const struct norm_exchange &e) { return e.values + e.count % 2 * e.groups * EXCHANGE_ROWS; }
+DEVICE float *exchange_values(const struct norm_exchange &e) { return e.values + e.count % 2 * e.groups * EXCHANGE_ROWS; }
 DEVICE uint32_t exchange_barrier(const struct norm_exchange &e) { return e.barriers + (uint32_t)(e.count % 2 * 8); }
 
 /* LARGEST: of values that are not negative, NaNs left out. Otherwise sums. */
@@ -50,15 +51,22 @@ template <bool LARGEST> DEVICE float exchange_quad(float v)
 /* A group's values of the upper and lower row of each quad, to every block: lane i of a quad sends to blocks i and i + 4. */
 template <bool LARGEST> DEVICE void exchange_send(const struct norm_exchange &e, int group, float upper, float lower)
 {
-    const uint32_t to = shared_address(exchange_values(e) + (e.group0 + group) * EXCHANGE_ROWS + warp_lane() / 4);
-    upper = exchange_quad<LARGEST>(upper);
-    lower = exchange_quad<LARGEST>(lower);
+    float *to = exchange_values(e) + (e.group0 + group) * EXCHANGE_ROWS + warp_lane() / 4;
+    upper     = exchange_quad<LARGEST>(upper);
+    lower     = exchange_quad<LARGEST>(lower);
+    if (e.blocks == 1) {
+        if (warp_lane() % 4 == 0) {
+            to[0] = upper;
+            to[8] = lower;
+        }
+        return;
+    }
 #pragma unroll
     for (int half = 0; half < LINEAR_NORM_CLUSTER / 4; half++) {
         const uint32_t rank = (uint32_t)(warp_lane() % 4 + half * 4);
         if ((int)rank >= e.blocks)
             continue;
-        const uint32_t at = cluster_address(to, rank), barrier = cluster_address(exchange_barrier(e), rank);
+        const uint32_t at = cluster_address(shared_address(to), rank), barrier = cluster_address(exchange_barrier(e), rank);
         cluster_store_async(at, __float_as_uint(upper), barrier);
         cluster_store_async(at + 8 * 4, __float_as_uint(lower), barrier);
     }
@@ -68,9 +76,13 @@ template <bool LARGEST> DEVICE void exchange_send(const struct norm_exchange &e,
 template <bool LARGEST> DEVICE float2 exchange_end(struct norm_exchange &e)
 {
     const float *values = exchange_values(e) + warp_lane() / 4;
-    if (warp_lane() == 0)
-        mbarrier_arrive_expect(exchange_barrier(e), (uint32_t)(e.groups * EXCHANGE_ROWS * 4));
-    mbarrier_wait(exchange_barrier(e), (uint32_t)(e.count / 2 % 2));
+    if (e.blocks == 1) {
+        __syncwarp();  /* all lanes have written */
+    } else {
+        if (warp_lane() == 0)
+            mbarrier_arrive_expect(exchange_barrier(e), (uint32_t)(e.groups * EXCHANGE_ROWS * 4));
+        mbarrier_wait(exchange_barrier(e), (uint32_t)(e.count / 2 % 2));
+    }
     float2 total = make_float2(values[0], values[8]);
     for (int group = 1; group < e.groups; group++) {
         total.x = exchange_fold<LARGEST>(total.x, values[group * EXCHANGE_ROWS]);

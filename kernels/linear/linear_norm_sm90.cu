@@ -307,7 +307,7 @@ DEVICE void norm_produce(const struct norm_work &w, const struct norm_places &p,
 }
 
 template <int CONSUMERS, int COLUMNS, class T>
-DEVICE void norm_consume(const struct norm_work &w, const struct norm_places &p, const uint8_t *shared, int live)
+DEVICE void norm_consume(const struct norm_work &w, const struct norm_places &p, uint8_t *shared, int live)
 {
     constexpr int ROWS = 64 * CONSUMERS, STAGES = norm_stages(CONSUMERS, COLUMNS);
     /* The warp's number among the consumers', so that the compiler sees it is the same in the whole warp: otherwise it takes the
@@ -315,7 +315,7 @@ DEVICE void norm_consume(const struct norm_work &w, const struct norm_places &p,
     const int warp = __shfl_sync(0xffffffffu, (int)threadIdx.x / 32 - 4, 0), column0 = (int)blockIdx.x % w.blocks * COLUMNS;
     const uint32_t       own_x = p.x + (uint32_t)(warpgroup_index() - 1) * 64 * WGMMA_ROW_BYTES;
     struct wgmma_ring    ring  = wgmma_ring_of<ROWS, COLUMNS>(own_x, p.weight, p.full, p.empty_weight);
-    struct norm_exchange e = { (const float *)(shared + p.values + warp * exchange_bytes(w.groups)),
+    struct norm_exchange e = { (float *)(shared + p.values + warp * exchange_bytes(w.groups)),
                                p.exchanges + (uint32_t)(warp * EXCHANGE_BARRIERS * 8), w.blocks, w.groups, column0 / EXCHANGE_GROUP,
                                0 };
     float                d[COLUMNS / 2];

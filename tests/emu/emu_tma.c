@@ -255,6 +255,8 @@ void emu_cluster_store_async(uint32_t address, uint32_t value, uint32_t barrier,
 {
     struct emu_fiber   *self = emu_enter();
     struct emu_transfer t    = { .kind = EMU_WORD_STORE, .fiber = self, .value = value, .bytes = 4, .site = site };
+    if (emu_worker->block_count < 2)
+        emu_fail(site, "st.async in a cluster of one block: it is for two and more, with one what it does is undefined");
     emu_shared_pointer(address, 4, 4, site);
     const struct emu_block *block = emu_shared_block(address, &t.to, site);
     if (emu_shared_block(barrier, &t.barrier, site) != block)

@@ -163,6 +163,5 @@ const struct conformance_case cases_cluster[] = {
     { "st.async in a cluster of three", run_exchange<3> },
     { "mapa, ld and st in a cluster of one", run_neighbours<1> },
     { "multicast, remote arrive in a cluster of one", run_multicast<1> },
-    { "st.async, remote arrive in a cluster of one", run_exchange<1> },
     { NULL, NULL },
 };

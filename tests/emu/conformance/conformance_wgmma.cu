@@ -299,24 +299,25 @@ static bool run_cut(void)
 }
 
 /* setmaxnreg: a warpgroup gives registers to two or three others, and all go on: 168 or 128 a thread at the launch. */
-template <int CONSUMERS> __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) registers_kernel(uint32_t *y)
+template <int CONSUMERS, int LOWERED, int RAISED>
+__global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1) registers_kernel(uint32_t *y)
 {
     uint32_t value = threadIdx.x * 3;
     if (warpgroup_index() == 0) {
-        registers_lower<CONSUMERS == 3 ? 32 : 40>();
+        registers_lower<LOWERED>();
         y[threadIdx.x] = value + 1;
     } else {
-        registers_raise<CONSUMERS == 3 ? 160 : 232>();
+        registers_raise<RAISED>();
         y[threadIdx.x] = value + 2;
     }
 }
 
-template <int CONSUMERS> static bool run_setmaxnreg(void)
+template <int CONSUMERS, int LOWERED, int RAISED> static bool run_setmaxnreg(void)
 {
     constexpr int COUNT = 128 * (CONSUMERS + 1);
     uint32_t      y[COUNT], expected[COUNT];
     void         *dy = device_make(sizeof y);
-    bool          ok = LAUNCH(registers_kernel<CONSUMERS>, (device_grid{ 1, COUNT, 0, 0 }), &dy);
+    bool          ok = LAUNCH((registers_kernel<CONSUMERS, LOWERED, RAISED>), (device_grid{ 1, COUNT, 0, 0 }), &dy);
     device_read(y, dy, sizeof y);
     device_free(dy);
     for (uint32_t i = 0; i < COUNT; i++)
@@ -339,7 +340,8 @@ const struct conformance_case cases_wgmma[] = {
     { "wgmma f16, MN-major, narrow swizzles", run_values<__half> },
     { "wgmma bf16, steps along k", run_steps<__nv_bfloat16> },
     { "wgmma e4m3, steps along k", run_steps_e4m3 },
-    { "setmaxnreg, two consumers", run_setmaxnreg<2> },
-    { "setmaxnreg, three consumers", run_setmaxnreg<3> },
+    { "setmaxnreg, two consumers", run_setmaxnreg<2, 40, 232> },
+    { "setmaxnreg, as few as there may be", run_setmaxnreg<2, 24, 240> },
+    { "setmaxnreg, three consumers", run_setmaxnreg<3, 32, 160> },
     { NULL, NULL },
 };

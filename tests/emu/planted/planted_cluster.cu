@@ -18,7 +18,8 @@ enum cluster_bug {
     ADDS_OWN_FIRST,
     LEAVES_WITH_ARRIVALS_TO_COME,
     ARRIVES_ONCE_MORE,
-    LAUNCHED_WITHOUT_CLUSTERS
+    LAUNCHED_WITHOUT_CLUSTERS,
+    CLUSTERS_OF_ONE
 };
 
 /* Every block adds up what its neighbour holds. */
@@ -181,7 +182,7 @@ template <int BUG> static bool run_sum(void)
 {
     float y[SENDERS * ROUNDS * WARP];
     void *dy = device_make(sizeof y);
-    bool  ok = LAUNCH(sum_kernel<BUG>, (device_grid{ SENDERS, WARP, SENDERS, 0 }), &dy);
+    bool  ok = LAUNCH(sum_kernel<BUG>, (device_grid{ SENDERS, WARP, BUG == CLUSTERS_OF_ONE ? 1 : SENDERS, 0 }), &dy);
     device_read(y, dy, sizeof y);
     device_free(dy);
     for (uint32_t at = 0; at < SENDERS * ROUNDS * WARP; at++) {
@@ -212,6 +213,7 @@ const struct planted planted_cluster[] = {
     SUM("st.async: too few bytes expected", EXPECTS_TOO_LITTLE, "values", NULL),
     SUM("st.async: the sender's own barrier", SIGNALS_ITSELF, "of another block", NULL),
     SUM("st.async: one arrival too many while words come", ARRIVES_ONCE_MORE, "more arrivals than", NULL),
+    SUM("st.async: in clusters of one", CLUSTERS_OF_ONE, "in a cluster of one block", NULL),
     SUM("st.async: blocks add in orders of their own", ADDS_OWN_FIRST, "values", NULL),
     SUM("cluster: exits before others arrive at it", LEAVES_WITH_ARRIVALS_TO_COME, "all of whose threads have exited", NULL),
     { NULL, NULL, NULL, NULL, NULL },
