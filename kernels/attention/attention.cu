@@ -4,6 +4,7 @@
 template <class T, int HEAD>
 __global__ void __launch_bounds__(STRIPS_THREADS) attention_mma(const __grid_constant__ struct strips_work w)
 {
+    static_assert(strips_shared_bytes(HEAD) <= LAUNCH_SHARED_EVERYWHERE, "every device runs this kernel");
     SHARED_DYNAMIC(uint8_t, shared, 128);
     if ((int)blockIdx.x >= w.schedule->small)
         return;

@@ -42,6 +42,8 @@ FRAGMENT int fma_shared_bytes(int head)
     return head / FMA_COLUMNS * FMA_QUERY + 2 * FMA_PIECE + SCHEDULE_STRIPS * FMA_WEIGHTS + (int)sizeof(struct fma_facts);
 }
 
+static_assert(fma_shared_bytes(ATTENTION_MOST_HEAD) <= LAUNCH_SHARED_EVERYWHERE, "every device runs this kernel");
+
 /* Byte offset in a piece. Lanes read from four rows of queries four apart, from eight neighbouring keys, along one row of values:
  * from different banks when four rows of queries end in a gap, and chunks of keys are turned. */
 template <enum fma_operand OF> DEVICE uint32_t fma_place(int slot, int chunk)

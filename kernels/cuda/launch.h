@@ -17,6 +17,9 @@
 extern "C" {
 #endif
 
+/* What every device from 8.0 on gives a block that asks for it; those of 8.6, 8.9 and 12.x give no more. */
+enum { LAUNCH_SHARED_EVERYWHERE = 99 << 10 };
+
 struct kernel_shape {
     const char *name;               /* for the profiler */
     double      bytes, operations;  /* as struct cuda_cost has them */

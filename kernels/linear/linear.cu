@@ -14,6 +14,7 @@ __global__ void __launch_bounds__(TILES_THREADS_A_COLUMN * COLUMNS) linear_mma(c
 {
     constexpr int ROW_STEPS = ROWS / 32, STAGE = (ROWS + COLUMNS) * TILES_SLICE, WARPS = TILES_THREADS_A_COLUMN * COLUMNS / 32;
     static_assert(WARPS * (ROWS / 2) * TILES_STRIP * 4 <= MMA_STAGES * STAGE, "the strips of all warps fit into the ring");
+    static_assert(MMA_STAGES * STAGE <= LAUNCH_SHARED_EVERYWHERE, "every device runs this kernel");
     SHARED_DYNAMIC(uint8_t, shared, 128);
     const struct linear_ring ring = linear_ring_of<ROWS, COLUMNS>(w, shared);
     if (ring.row0 >= ring.live)

@@ -22,6 +22,7 @@ __global__ void __launch_bounds__(TILES_THREADS_A_COLUMN * COLUMNS, 2) linear_fm
     constexpr int OWN = ROWS / 16, STAGES = fma_stages(ROWS), WARPS = TILES_THREADS_A_COLUMN * COLUMNS / 32;
     static_assert(WARPS * (ROWS / 4) * TILES_STRIP * 4 <= STAGES * (ROWS + COLUMNS) * TILES_SLICE,
                   "the strips of all warps fit into the ring");
+    static_assert(STAGES * (ROWS + COLUMNS) * TILES_SLICE <= LAUNCH_SHARED_EVERYWHERE, "every device runs this kernel");
     SHARED_DYNAMIC(uint8_t, shared, 128);
     const struct linear_ring ring = linear_ring_of<ROWS, COLUMNS>(w, shared);
     if (ring.row0 >= ring.live)
