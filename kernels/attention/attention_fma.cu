@@ -329,6 +329,7 @@ extern "C" cudaError_t attention_f32_cuda(const struct cuda_launch *launch, cons
         return cudaErrorInvalidValue;
     if (args->type != DTYPE_F32 || args->y_type != DTYPE_F32 || args->head_size > ATTENTION_MOST_HEAD)
         return cudaErrorNotSupported;
+    /* Where rows are not aligned to 16 bytes, one kernel serves all sizes. */
     const bool               quads = attention_valid(args, 16) && args->head_size % 4 == 0;
     const int                head  = quads ? attention_cuda_choose(launch->facts, args).head : ATTENTION_MOST_HEAD;
     const struct strips_work w     = strips_work_of(args, schedule);
