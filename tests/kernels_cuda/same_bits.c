@@ -272,11 +272,10 @@ static void attention_same_bits_f32(void)
 {
     if (!group_begin("same_bits_attention_fma", true))
         return;
-    for (int causal = 0; causal < 2; causal++) {
-        attention_setting(DTYPE_F32, 64, causal, false);
-        attention_setting(DTYPE_F32, 33, causal, false);
-        if (!options.quick)
-            attention_setting(DTYPE_F32, 128, causal, false);
+    attention_setting(DTYPE_F32, 64, true, false);
+    if (!options.quick) {
+        attention_setting(DTYPE_F32, 64, false, false);
+        attention_setting(DTYPE_F32, 128, true, false);
     }
     group_end();
 }
@@ -356,10 +355,9 @@ static void later_rows_f32(void)
 {
     if (!group_begin("later_rows_fma", true))
         return;
-    later_rows_setting(DTYPE_F32, 64, options.quick ? 2 : 17, false);
-    later_rows_setting(DTYPE_F32, 33, 2, false);
+    later_rows_setting(DTYPE_F32, 64, options.quick ? 1 : 6, false);
     if (!options.quick)
-        later_rows_setting(DTYPE_F32, 128, 2, false);
+        later_rows_setting(DTYPE_F32, 33, 2, false);
     group_end();
 }
 
