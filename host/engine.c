@@ -113,12 +113,19 @@ void engine_stage_end(const struct recto_engine *engine)
         engine->device.accelerator->range_end(&engine->device);
 }
 
+static void trim(struct recto_engine *engine, struct slot *slot)
+{
+    arena_trim(&slot->arena, 0);
+    if (slot->lane)
+        engine->device.accelerator->lane_trim(slot->lane);
+}
+
 void engine_give_back(struct recto_engine *engine)
 {
     pthread_mutex_lock(&engine->lock);
     for (int i = 0; i < engine->workers; i++)
         if (!engine->slots[i].busy)
-            arena_trim(&engine->slots[i].arena, 0);
+            trim(engine, &engine->slots[i]);
     engine_drop_requests(engine);
     for (struct recto_model *model = engine->models; model; model = model->next)
         model_drop_plans(model);

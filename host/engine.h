@@ -65,7 +65,7 @@ MUST_CHECK status engine_take_options(void *to, size_t to_size, const void *from
 void engine_drop_requests(struct recto_engine *engine);
 
 /* Gives back what only serves the next call: arenas of slots that compute nothing, buffers of finished requests, plans that
- * nobody runs. Done when a booking does not fit and when a model is closed. */
+ * nobody runs, of a GPU's idle lanes the host memory. Done when a booking does not fit and when a model is closed. */
 void engine_give_back(struct recto_engine *engine);
 
 /* What the calling thread does until it says that it has ended, for a profiler that shows the accelerator's work beside it. */

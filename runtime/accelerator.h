@@ -42,6 +42,8 @@ struct accelerator {
 
     MUST_CHECK status (*lane_open)(const struct device *device, struct lane **lane, struct error *error);
     void (*lane_close)(struct lane *lane);  /* null is allowed */
+    /* Gives back the host memory of a lane that belongs to no run. */
+    void (*lane_trim)(struct lane *lane);
     /* Memory for a run of run->plan; sets run->host. */
     MUST_CHECK status (*lane_fit)(struct lane *lane, struct run *run, struct error *error);
     /* Computes, and waits for the result. STATUS_DEVICE: it failed; the next run may succeed, unless the device is lost. With

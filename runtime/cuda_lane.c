@@ -36,11 +36,13 @@ status cuda_lane_open(const struct device *device, struct lane **lane, struct er
     return STATUS_OK;
 }
 
+/* Graphs copy from and to this memory, so they go with it. */
 static void release_staging(struct lane *lane)
 {
     struct pool *pool = lane->device->context.host_pool;
     if (!lane->staging)
         return;
+    cuda_graphs_forget(&lane->device->graphs, NULL, lane);
     cudaFreeHost(lane->staging);
     pool_discharge(pool, MEMORY_ARENA, lane->staging_bytes);
     lane->staging       = NULL;
@@ -59,7 +61,13 @@ void cuda_lane_close(struct lane *lane)
     pool_free(lane->device->context.host_pool, lane);
 }
 
-/* Graphs copy from and to the memory that is left, so they are left as well. */
+void cuda_lane_trim(struct lane *lane)
+{
+    const struct cuda_stay stay = cuda_context_enter(&lane->device->context);
+    release_staging(lane);
+    cuda_context_leave(&lane->device->context, stay);
+}
+
 static status grow_staging(struct lane *lane, size_t bytes, struct error *error)
 {
     struct cuda_context *context = &lane->device->context;
@@ -67,7 +75,6 @@ static status grow_staging(struct lane *lane, size_t bytes, struct error *error)
     void                *block;
     while (room < bytes)
         room *= 2;
-    cuda_graphs_forget(&lane->device->graphs, NULL, lane);
     release_staging(lane);
     status result = pool_charge(context->host_pool, MEMORY_ARENA, room, "the staging memory of a lane", error);
     if (result != STATUS_OK)

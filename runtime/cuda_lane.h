@@ -19,6 +19,7 @@ struct cuda_device {
 
 MUST_CHECK status cuda_lane_open(const struct device *device, struct lane **lane, struct error *error);
 void              cuda_lane_close(struct lane *lane);
+void              cuda_lane_trim(struct lane *lane);
 MUST_CHECK status cuda_lane_fit(struct lane *lane, struct run *run, struct error *error);
 MUST_CHECK status cuda_lane_run(struct lane *lane, const struct run *run, struct run_times *times, struct error *error);
 

@@ -74,7 +74,8 @@ static void close_device(struct device *device)
 
 static const struct accelerator accelerator = {
     .offers = offers, .run_bytes = run_bytes, .lane_open = cuda_lane_open, .lane_close = cuda_lane_close,
-    .lane_fit = cuda_lane_fit, .lane_run = cuda_lane_run, .forget = forget, .weight_stride = kernels_cuda_weight_stride,
+    .lane_trim = cuda_lane_trim, .lane_fit = cuda_lane_fit, .lane_run = cuda_lane_run, .forget = forget,
+    .weight_stride = kernels_cuda_weight_stride,
     .weights_open = cuda_weights_open, .weights_close = cuda_weights_close, .weights_base = cuda_weights_base,
     .weights_put = cuda_weights_put, .weights_finish = cuda_weights_finish, .weights_sleep = cuda_weights_sleep,
     .weights_wake = cuda_weights_wake, .usage = usage, .rates = rates, .range_begin = range_begin, .range_end = range_end,

@@ -221,6 +221,24 @@ static void staging_grows(void **state)
     gpu_close(&gpu);
 }
 
+/* A lane that computes nothing keeps no host memory that somebody else lacks, nor graphs of it. */
+static void idle_staging_is_given_back(void **state)
+{
+    (void)state;
+    struct gpu gpu;
+    open_well(&gpu, &(struct gpu_options){ 0 });
+    const size_t before = emu_runtime_usage().host_bytes;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(gpu_embed(&gpu, gpu.model, false, 0, 1), RECTO_OK);
+        assert_true(emu_runtime_usage().host_bytes > before);
+        engine_give_back(gpu.engine);
+        assert_int_equal(emu_runtime_usage().host_bytes, before);
+        assert_int_equal(emu_runtime_usage().executables, 0);
+    }
+    gpu_close(&gpu);
+}
+
 /* ---- Memory ---- */
 
 static void ceilings_hold(void **state)
@@ -488,6 +506,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(failed_capture_is_counted, gpu_begin, gpu_end),
         cmocka_unit_test_setup_teardown(dropped_plans_take_their_graphs, gpu_begin, gpu_end),
         cmocka_unit_test_setup_teardown(staging_grows, gpu_begin, gpu_end),
+        cmocka_unit_test_setup_teardown(idle_staging_is_given_back, gpu_begin, gpu_end),
         cmocka_unit_test_setup_teardown(ceilings_hold, gpu_begin, gpu_end),
         cmocka_unit_test_setup_teardown(device_without_memory, gpu_begin, gpu_end),
         cmocka_unit_test_setup_teardown(sleeps_and_wakes, gpu_begin, gpu_end),
