@@ -182,6 +182,29 @@ static void mma_group(enum dtype type, const char *name)
     group_end();
 }
 
+static void fma_refusals(void)
+{
+    static const int      lengths[] = { 20 };
+    const struct packing  p         = packing_new(lengths, 1, 0, 0);
+    const struct heads    h         = { 2, 2, 32, false };
+    const struct matrix   qkv = matrix_random(DTYPE_F32, 20, 192, 0, 1), y = matrix_new(DTYPE_F32, 20, 64, 0);
+    struct attention_case good = case_of(&qkv, &y, &p, &h), bad = good;
+    struct cuda_launch    launch = launch_of(&p, CUDA_ROWS_TOKENS);
+    check(kernels->attention_f32(&launch, &good.args, NULL) == cudaErrorInvalidValue, "no schedule");
+    bad.args.k = qkv.device + 2;
+    check(kernels->attention_f32(&launch, &bad.args, good.schedule) == cudaErrorInvalidValue, "keys not aligned to 4 bytes");
+    bad           = good;
+    bad.args.type = DTYPE_BF16;
+    check(kernels->attention_f32(&launch, &bad.args, good.schedule) == cudaErrorNotSupported, "queries in bf16");
+    bad             = good;
+    bad.args.y_type = DTYPE_BF16;
+    check(kernels->attention_f32(&launch, &bad.args, good.schedule) == cudaErrorNotSupported, "results in bf16");
+    bad                = good;
+    bad.args.head_size = 264;
+    check(kernels->attention_f32(&launch, &bad.args, good.schedule) == cudaErrorNotSupported, "heads of more than 256");
+    memory_free_all();
+}
+
 static void fma_group(void)
 {
     static const int sizes[] = { 32, 64, 72, 96, 128, 256, 8, 160 };
@@ -196,6 +219,7 @@ static void fma_group(void)
     attention_case(ATTENTION_CUDA_FMA, DTYPE_F32, longer, 3, (struct heads){ 4, 2, 64, true });
     attention_case(ATTENTION_CUDA_FMA, DTYPE_F32, mixed + 8, 6, (struct heads){ 2, 2, 33, true });  /* no row is aligned */
     attention_case(ATTENTION_CUDA_FMA, DTYPE_F32, longer, 1, (struct heads){ 1, 1, 6, false });
+    fma_refusals();
     group_end();
 }
 
@@ -346,6 +370,7 @@ static void schedule_case(const int *lengths, int count, int spare, int large_ro
         check(small <= room && large <= room, "%d small and %d large tiles in a room for %d", small, large, room);
         for (int t = 0; t < small * 4; t++) {
             const int32_t *strip = words + WORDS_HEAD + 4 * t;
+            wrong += strip[1] < 0 || strip[1] > 16;
             for (int r = 0; r < strip[1]; r++)
                 covered[strip[0] + r]++;
             wrong += strip[1] > 0 && (strip[0] < strip[2] || strip[0] + strip[1] > strip[2] + strip[3]);
@@ -384,5 +409,8 @@ void schedule_cases(void)
     schedule_case(many, 60, 0, 192);
     schedule_case(many, 60, 0, 0);
     schedule_case(many, 700, 0, 192);  /* more than the schedule has threads, and no multiple of them */
+    for (int i = 0; i < 100; i++)
+        many[i] = 130 + i;
+    schedule_case(many, 100, 0, 64);  /* so many large tiles too */
     group_end();
 }
