@@ -177,7 +177,7 @@ static void variant_group(enum linear_norm_variant variant, enum dtype type)
         { { 200, 64, 384 }, { .bias = true, .residual = true, .sum = true, .y = true, .copy = true }, false },
         { { 65, 768, 72 }, { .rms = true, .bias = true, .residual = true, .y = true, .copy = true }, false },
         { { 200, 312, 72 }, { .residual = true, .copy = true }, false },
-        { { 200, 72, 200 }, { .rms = true, .residual = true, .y = true }, false },  /* rms: one exchange a tile */
+        { { 200, 72, 200 }, { .rms = true, .residual = true, .y = true, .copy = true }, false },  /* rms: one exchange a tile */
         { { 1, 1024, 384 }, { .bias = true, .residual = true, .y = true }, false },
         { { 3, 2048, 72 }, { .bias = true, .sum = true, .copy = true }, false },
         { { 65, 384, 1536 }, { .bias = true, .residual = true, .y = true, .copy = true }, true },
@@ -299,6 +299,40 @@ static cudaError_t run_table(const struct cuda_launch *launch, void *context)
     return kernels->linear_norm(launch, &((struct norm_case *)context)->args);
 }
 
+/* Each pointer and stride in turn is four bytes more than it may be. */
+static void unaligned_refusals(const struct cuda_launch *launch, const struct norm_case *good)
+{
+    static const struct {
+        size_t      of;
+        const char *what;
+    } unaligned[] = {
+        { offsetof(struct norm_case, weight.panels), "weights" },
+        { offsetof(struct norm_case, weight.scales), "scales of weights" },
+        { offsetof(struct norm_case, weight.bias), "a bias" },
+        { offsetof(struct norm_case, args.linear.x), "x" },
+        { offsetof(struct norm_case, args.linear.x_stride), "rows of x" },
+        { offsetof(struct norm_case, args.linear.residual), "a residual" },
+        { offsetof(struct norm_case, args.linear.residual_stride), "rows of a residual" },
+        { offsetof(struct norm_case, args.linear.y), "the sum" },
+        { offsetof(struct norm_case, args.linear.y_stride), "rows of the sum" },
+        { offsetof(struct norm_case, args.norm.weight), "a weight of the norm" },
+        { offsetof(struct norm_case, args.norm.bias), "a bias of the norm" },
+        { offsetof(struct norm_case, args.norm.y), "y" },
+        { offsetof(struct norm_case, args.norm.y_stride), "rows of y" },
+        { offsetof(struct norm_case, args.norm.copy), "a copy" },
+        { offsetof(struct norm_case, args.norm.copy_stride), "rows of a copy" },
+    };
+    for (size_t i = 0; i < sizeof unaligned / sizeof *unaligned; i++) {
+        struct norm_case bad = *good;
+        size_t           value;  /* of a pointer too */
+        memcpy(&value, (char *)&bad + unaligned[i].of, sizeof value);
+        value += 4;
+        memcpy((char *)&bad + unaligned[i].of, &value, sizeof value);
+        bad.args.linear.weight = &bad.weight;
+        check(run_table(launch, &bad) == cudaErrorInvalidValue, "%s four bytes off", unaligned[i].what);
+    }
+}
+
 static void refusals(void)
 {
     if (!group_begin("linear_norm_refusals", facts.architecture == 90 && facts.encode_tensor_map))
@@ -328,9 +362,11 @@ static void refusals(void)
     check(run_table(&launch, &bad) == cudaErrorNotSupported, "a copy of a type that is not written");
     bad.args.norm.copy_type   = DTYPE_F8_E4M3;
     check(run_table(&launch, &bad) == cudaErrorNotSupported, "a copy in e4m3 of weights in bf16");
-    good = case_new(DTYPE_F8_E4M3, (struct shape){ 5, 64, 64 }, 5, (struct wish){ .y = true, .copy = true });
+    good = case_new(DTYPE_F8_E4M3, (struct shape){ 5, 64, 64 }, 5,
+                    (struct wish){ .bias = true, .residual = true, .sum = true, .y = true, .copy = true });
     good.args.linear.weight   = &good.weight;
     check(run_table(&launch, &good) == cudaSuccess, "a good call in e4m3 was refused");
+    unaligned_refusals(&launch, &good);
     bad                       = good;
     bad.args.norm.copy_scales = NULL;
     check(run_table(&launch, &bad) == cudaErrorInvalidValue, "nowhere to write the scales");
