@@ -127,36 +127,48 @@ static void linear_same_bits(void)
 
 static cudaError_t run_norm(const struct cuda_launch *launch, void *context) { return kernels->norm_layer(launch, context); }
 
+static void norm_setting(int width, enum dtype copy_type)
+{
+    enum { NOTHING, X, Y, WEIGHT, BIAS, COPY, ALL };  /* what is not aligned: a gap of one element, or a start */
+    struct matrix x = matrix_random(DTYPE_F32, 5, width, 0, 1), vectors = matrix_random(DTYPE_F32, 4, width, 5, 1);
+    struct matrix y[ALL], copy[ALL], scales = matrix_new(DTYPE_F32, 1, 5, 0);
+    copy_rows(&vectors, 2, &vectors, 0, 2);  /* rows 2 and 3: weight and bias again, moved by one element below */
+    for (int row = 2; row < 4; row++)
+        memmove(vectors.host + vectors.stride * (size_t)row + 4, vectors.host + vectors.stride * (size_t)row, (size_t)width * 4);
+    matrix_upload(&vectors);
+    for (int i = NOTHING; i < ALL; i++) {
+        struct matrix from = matrix_new(DTYPE_F32, 5, width, i == X);
+        y[i]               = matrix_new(DTYPE_F32, 5, width, i == Y);
+        copy[i]            = matrix_new(copy_type, 5, width, 8);
+        copy[i].stride -= i == COPY ? (size_t)dtype_bits(copy_type) / 8 : 0;
+        copy_rows(&from, 0, &x, 0, 5);
+        matrix_upload(&from);
+        const char        *weight = vectors.device + (i == WEIGHT ? 2 * vectors.stride + 4 : 0);
+        const char        *bias   = vectors.device + (i == BIAS ? 3 * vectors.stride + 4 : vectors.stride);
+        struct norm_args   args   = { .x = (float *)(void *)from.device, .x_stride = from.stride, .width = width,
+                                      .epsilon = 1e-5f, .weight = (const float *)(const void *)weight,
+                                      .bias = (const float *)(const void *)bias, .y = (float *)(void *)y[i].device,
+                                      .y_stride = y[i].stride, .copy = copy[i].device, .copy_stride = copy[i].stride,
+                                      .copy_type = copy_type, .copy_scales = (float *)(void *)scales.device };
+        struct cuda_launch launch = launch_rows(5, 5);
+        schedule_take(0);
+        launch_run(&launch, run_norm, &args, "norm");
+        matrix_download(&y[i]), matrix_download(&copy[i]);
+    }
+    for (int i = X; i < ALL; i++)
+        check(first_difference(&y[NOTHING], 0, &y[i], 0, 5) < 0 && first_difference(&copy[NOTHING], 0, &copy[i], 0, 5) < 0,
+              "width %d: the two kernels differ", width);
+    memory_free_all();
+}
+
 static void norm_same_bits(void)
 {
     if (!group_begin("same_bits_norm", true))
         return;
     for (int width = 4; width <= 1024; width = width * 3 + 4) {
-        enum { NOTHING, X, Y, WEIGHT, BIAS, ALL };  /* what is not aligned to 16 bytes: a gap of one element, or a start */
-        struct matrix x = matrix_random(DTYPE_F32, 5, width, 0, 1), vectors = matrix_random(DTYPE_F32, 4, width, 5, 1), y[ALL];
-        copy_rows(&vectors, 2, &vectors, 0, 2);  /* rows 2 and 3: weight and bias again, moved by one element below */
-        for (int row = 2; row < 4; row++)
-            memmove(vectors.host + vectors.stride * (size_t)row + 4, vectors.host + vectors.stride * (size_t)row,
-                    (size_t)width * 4);
-        matrix_upload(&vectors);
-        for (int i = NOTHING; i < ALL; i++) {
-            struct matrix from = matrix_new(DTYPE_F32, 5, width, i == X);
-            y[i]               = matrix_new(DTYPE_F32, 5, width, i == Y);
-            copy_rows(&from, 0, &x, 0, 5);
-            matrix_upload(&from);
-            const char        *weight = vectors.device + (i == WEIGHT ? 2 * vectors.stride + 4 : 0);
-            const char        *bias   = vectors.device + (i == BIAS ? 3 * vectors.stride + 4 : vectors.stride);
-            struct norm_args   args   = { .x = (float *)(void *)from.device, .x_stride = from.stride, .width = width,
-                                          .epsilon = 1e-5f, .weight = (const float *)(const void *)weight,
-                                          .bias = (const float *)(const void *)bias, .y = (float *)(void *)y[i].device,
-                                          .y_stride = y[i].stride };
-            struct cuda_launch launch = launch_rows(5, 5);
-            schedule_take(0);
-            launch_run(&launch, run_norm, &args, "norm");
-            matrix_download(&y[i]);
-        }
-        for (int i = X; i < ALL; i++)
-            check(first_difference(&y[NOTHING], 0, &y[i], 0, 5) < 0, "width %d: the two kernels differ", width);
+        norm_setting(width, DTYPE_BF16);
+        if (kernels->linear_fp8)
+            norm_setting(width, DTYPE_F8_E4M3);
     }
     group_end();
 }
@@ -205,8 +217,8 @@ static struct matrix attention_of(const struct matrix *all, const struct packing
     const int            kv_heads = kv_heads_of(all->type);
     const size_t         head = (size_t)(head_size * dtype_bits(all->type) / 8), kv = HEADS * head;
     struct attention_run run  = { .args = { .q = qkv.device, .k = qkv.device + kv,
-                                            .v = qkv.device + kv + (size_t)kv_heads * head, .q_stride = qkv.stride, .k_stride = qkv.stride, .v_stride = qkv.stride,
-                                            .type = all->type, .heads = HEADS,
+                                            .v = qkv.device + kv + (size_t)kv_heads * head, .q_stride = qkv.stride,
+                                            .k_stride = qkv.stride, .v_stride = qkv.stride, .type = all->type, .heads = HEADS,
                                             .kv_heads = kv_heads, .head_size = head_size, .scale = 0.125f, .causal = causal,
                                             .starts = own.device_starts, .y = y.device, .y_stride = y.stride,
                                             .y_type = all->type } };
