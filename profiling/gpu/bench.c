@@ -93,8 +93,10 @@ void bench_open(struct bench_device *device, int rounds, bool quick, const char 
     bench_check(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "making a stream");
     device->flush = bench_memory(device->flush_bytes);
     bench_check(cudaMemset(device->flush, 1, device->flush_bytes), "filling memory");
-    device->bytes_second    = (double)device->flush_bytes / bench_seconds(device, copy_flush, NULL);
-    device->computed_second = cuda_rates_ask(&device->facts).bf16;
+    const struct cuda_rates rates = cuda_rates_ask(&device->facts);
+    device->bytes_second      = (double)device->flush_bytes / bench_seconds(device, copy_flush, NULL);
+    device->computed_second   = rates.bf16;
+    device->cores_second      = rates.fp32;
     *library                  = quick && !*file ? NULL : cublaslt_open(file);
     const double measured     = *library && !quick ? measured_peak(device, *library) : 0;
     device->operations_second = measured > 0 ? measured : device->computed_second;
@@ -288,13 +290,15 @@ void bench_print(const struct bench_device *device, const struct bench_row *row)
 {
     if (row->seconds <= 0)
         return;
-    const double moving = row->bytes / device->bytes_second, rate = row->rate > 0 ? row->rate : 1;
-    const double computing = device->operations_second > 0 ? row->operations / (rate * device->operations_second) : 0;
-    const double limit  = moving > computing ? moving : computing;
+    const double moving    = row->bytes / device->bytes_second, rate = row->rate > 0 ? row->rate : 1;
+    const double second    = row->on_cores ? device->cores_second : rate * device->operations_second;
+    const double computing = second > 0 ? row->operations / second : 0;
+    const double limit     = moving > computing ? moving : computing;
+    const char  *units     = row->on_cores ? "CUDA cores" : "matrix units";
     printf("{\"device\": \"%s\", \"kernel\": \"%s\", \"shape\": \"%s\", \"us\": %.2f, \"gb_s\": %.1f, \"tflop_s\": %.2f, "
            "\"limit\": \"%s\", \"limit_us\": %.2f, \"of_limit\": %.3f",
            device->name, row->kernel, row->shape, row->seconds * 1e6, row->bytes / row->seconds * 1e-9,
-           row->operations / row->seconds * 1e-12, moving > computing ? "memory" : "matrix units", limit * 1e6,
+           row->operations / row->seconds * 1e-12, moving > computing ? "memory" : units, limit * 1e6,
            limit / row->seconds);
     if (row->tokens > 0)
         printf(", \"tokens_s\": %.0f", row->tokens / row->seconds);

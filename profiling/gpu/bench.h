@@ -18,6 +18,7 @@ struct bench_device {
     double                     bytes_second;        /* a large copy, measured: read and written together */
     double                     operations_second;   /* of bf16 matrix units: a large product of cuBLASLt where that is installed */
     double                     computed_second;     /* the same from clocks and counts; 0: not known */
+    double                     cores_second;        /* of CUDA cores in f32, from clocks and counts; 0: not known */
     void                      *flush;               /* larger than the second-level cache */
     size_t                     flush_bytes;
     int                        rounds;              /* launches of which the median is taken */
@@ -67,6 +68,7 @@ struct bench_row {
     const char *kernel, *shape;
     double      seconds, bytes, operations;
     double      rate;               /* of the matrix units for its type, bf16's being 1; 0: 1 */
+    bool        on_cores;           /* computed in f32 on CUDA cores: no matrix unit has part in it */
     double      tokens;             /* 0: not counted */
     struct {
         const char *name;           /* null: no more */

@@ -18,6 +18,7 @@ done
 for size in 32 64 72 80 96 128 256; do
     expect "sequences of 16 to 90, [0-9]* heads of $size," bench.jsonl
 done
+expect '"attention f32", "shape": "3 sequences of 16 to 90, 3 heads of 64, 3 of keys"' bench.jsonl
 expect '576 x 192, fp8.*cuBLASLt of e4m3, epilogue apart' bench.jsonl
 expect '"linear base out, norm", "shape": "33 x 192 x 192, fp8.*cuBLASLt of e4m3, epilogue apart' bench.jsonl
 # All peers did what we did. The slow algorithm, which comes first, did not; it is taken only where the machine stalls for so long.
