@@ -111,6 +111,10 @@ CUresult vmem_cuda_open(struct cuda_context *context)
 {
     context->memory = (struct vmem){ .user = context, .reserve = cuda_reserve, .map = cuda_map, .unmap = cuda_unmap,
                                      .release = cuda_release };
+    const struct cuda_stay stay = cuda_context_enter(context);
     CUresult code = context->driver.granularity(&context->memory.granularity, &property, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
-    return code == CUDA_SUCCESS ? try_once(&context->memory) : code;
+    if (code == CUDA_SUCCESS)
+        code = try_once(&context->memory);
+    cuda_context_leave(context, stay);
+    return code;
 }
