@@ -1,5 +1,5 @@
-/* What the host side takes for granted of CUDA's runtime and driver, asked one by one: where memory may be mapped and by whom, what a
- * capture holds and survives, which errors are over when a call returns. The same program runs on the emulated runtime, which was
+/* What the host side takes for granted of CUDA's runtime and driver, asked one by one: where memory may be mapped and by whom, what
+ * a capture holds and survives, which errors are over when a call returns. The same program runs on the emulated runtime, which was
  * written from the manual, and on a GPU, which knows better. With --lose the device is lost at the end, on purpose. */
 #include "runtime/cuda_context.h"
 
@@ -82,9 +82,15 @@ static bool map(struct stand *s, size_t offset, size_t bytes)
     return s->context.memory.map(&s->context.memory, s->base, offset, bytes, &s->error) == STATUS_OK;
 }
 
-static void unmap(struct stand *s, size_t offset, size_t bytes) { s->context.memory.unmap(&s->context.memory, s->base, offset, bytes); }
+static void unmap(struct stand *s, size_t offset, size_t bytes)
+{
+    s->context.memory.unmap(&s->context.memory, s->base, offset, bytes);
+}
 
-static bool pieces_are_one_range(struct stand *s) { return map(s, 0, s->piece) && map(s, s->piece, s->piece) && works_eagerly(s, 1); }
+static bool pieces_are_one_range(struct stand *s)
+{
+    return map(s, 0, s->piece) && map(s, s->piece, s->piece) && works_eagerly(s, 1);
+}
 
 static bool a_piece_goes_alone(struct stand *s)
 {

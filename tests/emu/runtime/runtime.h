@@ -6,9 +6,9 @@
  * when a copy is done, not when it is asked for. Every call can be made to fail once. Everything that is opened and never
  * closed is named by emu_runtime_leaks. Any thread may call; one call is served at a time.
  *
- * A thread has a stack of contexts: the runtime's calls bring the first device's along, the driver's do not; kernels are loaded when
- * they are first wanted, which a capture forbids; a kernel for one architecture has no code for others. Where it is not known
- * that a device allows a call, it is refused.
+ * A thread has a stack of contexts: the runtime's calls bring the first device's along, the driver's do not; kernels are loaded
+ * when they are first wanted, which a capture forbids; a kernel for one architecture has no code for others. Where it is not
+ * known that a device allows a call, it is refused.
  *
  * Errors stick as on a device: after a fault every call returns it, until emu_runtime_reset. What no error code can say (a
  * buffer freed under a pending copy) is a misuse: printed, kept, and asked for with emu_runtime_misuse.

@@ -248,6 +248,6 @@ bool emu_runtime_leaks(char *text, size_t size)
              "%d graphs, %d executables, %d references to contexts",
              u.device_bytes, u.handles, u.blocks, u.host_bytes, u.reservations, u.streams, u.events, u.graphs, u.executables,
              u.retained);
-    return u.retained || u.device_bytes || u.host_bytes || u.reservations || u.streams || u.events || u.graphs || u.executables || u.handles ||
-           u.blocks;
+    return u.retained || u.device_bytes || u.host_bytes || u.reservations || u.streams || u.events || u.graphs || u.executables ||
+           u.handles || u.blocks;
 }

@@ -188,7 +188,8 @@ static const char   any_kernel, late_kernel, hopper_kernel;
 
 static cudaError_t launch(const char *kernel, dim3 grid, dim3 block, size_t shared_bytes)
 {
-    const cudaLaunchConfig_t config      = { .gridDim = grid, .blockDim = block, .dynamicSmemBytes = shared_bytes, .stream = stream };
+    const cudaLaunchConfig_t config      = { .gridDim = grid, .blockDim = block, .dynamicSmemBytes = shared_bytes,
+                                             .stream = stream };
     void                    *arguments[] = { &memory };
     emu_kernel_add(kernel, "count_up", count_up, argument_bytes, 1, kernel == &hopper_kernel ? 90 : 0);
     return cudaLaunchKernelExC(&config, kernel, arguments);
@@ -217,7 +218,8 @@ static void shared_memory_of_the_device(void **state)
     (void)state;
     static const struct {
         int architecture, most;
-    } devices[] = { { 80, 163 << 10 }, { 86, 99 << 10 }, { 89, 99 << 10 }, { 90, 227 << 10 }, { 100, 227 << 10 }, { 120, 99 << 10 } };
+    } devices[] = { { 80, 163 << 10 }, { 86, 99 << 10 }, { 89, 99 << 10 }, { 90, 227 << 10 }, { 100, 227 << 10 },
+                  { 120, 99 << 10 } };
     int value = 0;
     assert_int_equal(launch_simply(&any_kernel), cudaSuccess);
     for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {

@@ -260,8 +260,8 @@ const struct cuda_kernels *kernels_cuda(const struct cuda_facts *facts)
     static const struct cuda_kernels table = {
         .name = "plain", .embed_rows = embed_rows, .norm_layer = norm_layer, .norm_rms = norm_rms, .linear_bf16 = linear_bf16,
         .linear_f32 = linear_f32, .linear_norm = linear_norm_bf16, .linear_norm_fits = linear_norm_fits,
-        .convert_bf16 = convert_bf16, .rotary_half = rotary_half,
-        .attention_schedule = attention_schedule, .attention_bf16 = attention_bf16, .attention_f32 = attention_f32, .pool_mean = pool_mean,
+        .convert_bf16 = convert_bf16, .rotary_half = rotary_half, .attention_schedule = attention_schedule,
+        .attention_bf16 = attention_bf16, .attention_f32 = attention_f32, .pool_mean = pool_mean,
         .pool_first = pool_first, .pool_last = pool_last, .normalize_l2 = normalize_l2,
     };
     return facts->architecture >= 80 ? &table : NULL;
