@@ -93,7 +93,7 @@ typedef bool cuda_linear_norm_fits(const struct cuda_facts *facts, const struct 
 typedef cudaError_t cuda_launch_convert(const struct cuda_launch *launch, const struct convert_args *args);
 /* One scale a row, because the matrix unit sums along all of it. A kernel that has whole rows can therefore write e4m3, which norms
  * do; attention, whose blocks have a head each, and a linear, whose blocks have some columns each, cannot: their rows are quantised
- * by a launch of its own.
+ * by a launch of their own.
  *
  * y[r] = x[r] * (448 / m) as e4m3, rounded to even, m the largest |x[r]|; scales[r] = m / 448. Rows whose m is below
  * QUANTIZE_LEAST_RANGE are zeros with scale 1. Rows of x and y start at multiples of 16 bytes. */
