@@ -283,8 +283,15 @@ static void linear_refusals(void)
     bad   = good;
     bad.x = x.device + 2;
     check(run_table(&launch, &bad) == cudaErrorInvalidValue, "x that is not aligned to 16 bytes");
-    bad   = good;
-    bad.y = y.device + 4;
+    check(linear_cuda_launch(&launch, &bad, LINEAR_CUDA_MMA_64X64) == cudaErrorInvalidValue, "such an x without tensor maps");
+    bad          = good;
+    bad.x_stride = x.stride + 8;
+    check(linear_cuda_launch(&launch, &bad, LINEAR_CUDA_MMA_64X64) == cudaErrorInvalidValue, "rows of x that are not aligned");
+    bad      = good;
+    w.panels = weight.device + 8;
+    check(linear_cuda_launch(&launch, &bad, LINEAR_CUDA_MMA_64X64) == cudaErrorInvalidValue, "weights that are not aligned");
+    w.panels = weight.device;
+    bad.y    = y.device + 4;
     check(run_table(&launch, &bad) == cudaErrorInvalidValue, "y that is not aligned to 16 bytes");
     bad          = good;
     bad.y_stride = y.stride + 4;
@@ -325,6 +332,8 @@ static void fp8_refusals(void)
     args.x_scales = (float *)(void *)o.x_scales.device;
     w.scales      = NULL;
     check(run_fp8(&launch, &args) == cudaErrorInvalidValue, "no scales of outputs");
+    w.scales = (float *)(void *)(o.scales.device + 8);
+    check(run_fp8(&launch, &args) == cudaErrorInvalidValue, "scales of outputs that are not aligned to 16 bytes");
     w.scales = (float *)(void *)o.scales.device;
     check(linear_cuda_launch(&launch, &args, LINEAR_CUDA_MMA_64X64) == cudaErrorNotSupported, "a kernel that cannot multiply e4m3");
     check(linear_cuda_launch(&launch, &args, LINEAR_CUDA_WGMMA_128X256) == cudaErrorNotSupported, "a tile that is not built");
