@@ -211,7 +211,7 @@ static bool right(const struct product *p)
     return ok;
 }
 
-template <class T, int N, int TRANSPOSE_A, int TRANSPOSE_B, int FROM_REGISTERS> static bool product(int swizzle_a, int swizzle_b)
+template <class T, int N, int TRANSPOSE_A, int TRANSPOSE_B, int FROM_REGISTERS> static bool times(int swizzle_a, int swizzle_b)
 {
     constexpr int        bytes = (int)sizeof(T), depth = 32 / bytes;
     const struct product p     = { KERNEL_HANDLE(wgmma_kernel<T, N, TRANSPOSE_A, TRANSPOSE_B, FROM_REGISTERS>),
@@ -232,33 +232,33 @@ template <class T, int STEPS, int TRANSPOSE_A, int TRANSPOSE_B> static bool step
 
 template <class T> static bool run_widths(void)
 {
-    return product<T, 16, 0, 0, 0>(3, 3) && product<T, 32, 0, 0, 0>(3, 3) && product<T, 48, 0, 0, 0>(3, 3) &&
-           product<T, 64, 0, 0, 0>(3, 3) && product<T, 80, 0, 0, 0>(3, 3) && product<T, 96, 0, 0, 0>(3, 3) &&
-           product<T, 112, 0, 0, 0>(3, 3) && product<T, 128, 0, 0, 0>(3, 3) && product<T, 144, 0, 0, 0>(3, 3) &&
-           product<T, 160, 0, 0, 0>(3, 3) && product<T, 176, 0, 0, 0>(3, 3) && product<T, 192, 0, 0, 0>(3, 3) &&
-           product<T, 208, 0, 0, 0>(3, 3) && product<T, 224, 0, 0, 0>(3, 3) && product<T, 240, 0, 0, 0>(3, 3) &&
-           product<T, 256, 0, 0, 0>(3, 3);
+    return times<T, 16, 0, 0, 0>(3, 3) && times<T, 32, 0, 0, 0>(3, 3) && times<T, 48, 0, 0, 0>(3, 3) &&
+           times<T, 64, 0, 0, 0>(3, 3) && times<T, 80, 0, 0, 0>(3, 3) && times<T, 96, 0, 0, 0>(3, 3) &&
+           times<T, 112, 0, 0, 0>(3, 3) && times<T, 128, 0, 0, 0>(3, 3) && times<T, 144, 0, 0, 0>(3, 3) &&
+           times<T, 160, 0, 0, 0>(3, 3) && times<T, 176, 0, 0, 0>(3, 3) && times<T, 192, 0, 0, 0>(3, 3) &&
+           times<T, 208, 0, 0, 0>(3, 3) && times<T, 224, 0, 0, 0>(3, 3) && times<T, 240, 0, 0, 0>(3, 3) &&
+           times<T, 256, 0, 0, 0>(3, 3);
 }
 template <class T> static bool run_registers(void)
 {
-    return product<T, 64, 0, 0, 1>(3, 3) && product<T, 128, 0, 0, 1>(3, 3) && product<T, 176, 0, 0, 1>(3, 3) &&
-           product<T, 256, 0, 0, 1>(3, 3);
+    return times<T, 64, 0, 0, 1>(3, 3) && times<T, 128, 0, 0, 1>(3, 3) && times<T, 176, 0, 0, 1>(3, 3) &&
+           times<T, 256, 0, 0, 1>(3, 3);
 }
 template <class T> static bool run_transposed(void)
 {
-    return product<T, 64, 0, 1, 0>(3, 3) && product<T, 256, 0, 1, 0>(3, 3) && product<T, 128, 0, 1, 1>(3, 3) &&
-           product<T, 64, 1, 0, 0>(3, 3) && product<T, 128, 1, 1, 0>(3, 3);
+    return times<T, 64, 0, 1, 0>(3, 3) && times<T, 256, 0, 1, 0>(3, 3) && times<T, 128, 0, 1, 1>(3, 3) &&
+           times<T, 64, 1, 0, 0>(3, 3) && times<T, 128, 1, 1, 0>(3, 3);
 }
 template <class T> static bool run_swizzles(void)
 {
-    return product<T, 64, 0, 0, 0>(2, 2) && product<T, 64, 0, 0, 0>(1, 1) && product<T, 64, 0, 0, 0>(0, 0) &&
-           product<T, 64, 0, 1, 0>(2, 2) && product<T, 64, 0, 1, 0>(1, 1) && product<T, 64, 1, 0, 0>(2, 1);
+    return times<T, 64, 0, 0, 0>(2, 2) && times<T, 64, 0, 0, 0>(1, 1) && times<T, 64, 0, 0, 0>(0, 0) &&
+           times<T, 64, 0, 1, 0>(2, 2) && times<T, 64, 0, 1, 0>(1, 1) && times<T, 64, 1, 0, 0>(2, 1);
 }
 /* Values of attention: blocks of as many columns as a swizzle spans, side by side. */
 template <class T> static bool run_values(void)
 {
-    return product<T, 32, 0, 1, 1>(3, 2) && product<T, 80, 0, 1, 1>(3, 1) && product<T, 96, 0, 1, 1>(3, 2) &&
-           product<T, 256, 0, 1, 1>(3, 3);
+    return times<T, 32, 0, 1, 1>(3, 2) && times<T, 80, 0, 1, 1>(3, 1) && times<T, 96, 0, 1, 1>(3, 2) &&
+           times<T, 256, 0, 1, 1>(3, 3);
 }
 template <class T> static bool run_steps(void)
 {
